@@ -1,0 +1,165 @@
+//! A tenant's configuration as the provisioner compiles it into Redis: one version, whole, immutable.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringdown_domain::{
+    AgentId, Name, Priority, QueueId, SkillLevel, SkillName, SkillRequirement, TenantId, TimestampMs, TrunkId,
+};
+use serde::{Deserialize, Serialize};
+
+/// Facts about a version. Written last, so a version without it is not complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigMeta {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The tenant's name.
+    pub name: Name,
+    /// The tenant's SIP realm (domain), lower case; unique in the installation.
+    pub realm: String,
+    /// 1, 2, 3 ... per tenant.
+    pub version: u64,
+    /// When it was compiled.
+    pub compiled_at_ms: TimestampMs,
+    /// Entries per part (`agents`, `queues`, ...), for a reader to check that it has them all.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// The whole configuration of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompiledConfig {
+    /// Facts about this version.
+    pub meta: ConfigMeta,
+    /// The skills that exist.
+    pub skills: BTreeSet<SkillName>,
+    /// The agents.
+    pub agents: BTreeMap<AgentId, AgentConfig>,
+    /// The queues.
+    pub queues: BTreeMap<QueueId, QueueConfig>,
+    /// From dialled number to queue.
+    pub routes: BTreeMap<String, RouteConfig>,
+    /// The trunks.
+    pub trunks: BTreeMap<TrunkId, TrunkConfig>,
+    /// SIP credentials by user name within the realm.
+    pub credentials: BTreeMap<String, SipCredential>,
+}
+
+/// An agent as configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentConfig {
+    /// Who.
+    pub id: AgentId,
+    /// The name supervisors see.
+    pub name: Name,
+    /// What the agent can do.
+    pub skills: BTreeMap<SkillName, SkillLevel>,
+    /// The SIP user of the agent's phone, if there is one.
+    pub sip_user: Option<String>,
+}
+
+/// How a queue treats its interactions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRules {
+    /// The skills every interaction of the queue needs.
+    #[serde(default)]
+    pub requirements: Vec<SkillRequirement>,
+    /// Priority of interactions that bring none.
+    #[serde(default)]
+    pub priority: Priority,
+    /// From offer to answer, 1,000 to 120,000 ms.
+    pub ring_timeout_ms: u64,
+    /// Longest wrap-up, 0 to 3,600,000 ms.
+    pub wrap_up_ms: u64,
+    /// Longest wait, 1,000 to 86,400,000 ms; none: no limit.
+    pub wait_limit_ms: Option<u64>,
+    /// Most waiting interactions, 1 to 100,000; a further one is refused.
+    pub capacity: u32,
+    /// The promised time to answer, in milliseconds, for the service level.
+    pub service_level_ms: u64,
+    /// What becomes of an agent who did not answer.
+    #[serde(default)]
+    pub after_no_answer: AfterNoAnswer,
+}
+
+/// The rules of interactions without a queue, and where a new queue starts.
+impl Default for QueueRules {
+    fn default() -> Self {
+        Self {
+            requirements: Vec::new(),
+            priority: Priority::default(),
+            // Three or four rings: long enough to reach for the phone, short enough for a caller.
+            ring_timeout_ms: 15_000,
+            wrap_up_ms: 0,
+            wait_limit_ms: None,
+            capacity: 100_000,
+            // The field's common promise: 80 % in 20 s.
+            service_level_ms: 20_000,
+            after_no_answer: AfterNoAnswer::NotReady,
+        }
+    }
+}
+
+/// What becomes of an agent who let an offer ring out (RONA).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterNoAnswer {
+    /// Set not ready with the reason `rona`, until the agent says ready again.
+    #[default]
+    NotReady,
+    /// Stays ready, at the end of the line: the availability clock starts anew.
+    StayReady,
+}
+
+/// A queue as configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueConfig {
+    /// Which.
+    pub id: QueueId,
+    /// The name supervisors see.
+    pub name: Name,
+    /// How it treats its interactions.
+    pub rules: QueueRules,
+}
+
+/// Where calls to a number go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteConfig {
+    /// The dialled number, unique in the tenant.
+    pub did: String,
+    /// The queue.
+    pub queue: QueueId,
+    /// Only calls over this trunk; none: any trunk of the tenant.
+    pub trunk: Option<TrunkId>,
+}
+
+/// A carrier's connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkConfig {
+    /// Which.
+    pub id: TrunkId,
+    /// The name administrators see.
+    pub name: Name,
+    /// Addresses or networks the carrier calls from (`192.0.2.7`, `192.0.2.0/24`), 1 to 32.
+    pub sources: Vec<String>,
+    /// Most calls at once, 1 to 10,000.
+    pub capacity: u32,
+}
+
+/// What the registrar needs to check a phone. Never a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SipCredential {
+    /// The user name within the realm.
+    pub user: String,
+    /// Whose phone.
+    pub agent: AgentId,
+    /// MD5(user:realm:password), 32 lower-case hex digits (RFC 2617 3.2.2.2).
+    pub ha1_md5: String,
+    /// SHA-256(user:realm:password), 64 lower-case hex digits (RFC 7616 3.4.2).
+    pub ha1_sha256: String,
+}
+
+/// Hashes are as good as passwords for digest: they stay out of logs.
+impl std::fmt::Debug for SipCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SipCredential").field("user", &self.user).field("agent", &self.agent).finish_non_exhaustive()
+    }
+}
