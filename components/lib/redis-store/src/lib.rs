@@ -1,0 +1,34 @@
+//! Redis as the product uses it: one place for key names, connections, leases, command streams, the fenced commit,
+//! compiled configuration and log-in sessions.
+//!
+//! | part | for |
+//! |---|---|
+//! | [`keys`] | every key name of the installation |
+//! | [`RedisPool`] | short commands and scripts, with limits, a retry rule and metrics |
+//! | [`BlockingConnection`], [`StreamReader`] | blocking reads, each on a connection of its own |
+//! | [`Lease`] | who may act for a tenant or a node, with a fencing epoch |
+//! | [`Commit`], [`Committer`] | the router's only way to write: all or nothing, and nothing after the lease is lost |
+//! | [`CommandClient`] | asking a tenant's router, with a durable answer |
+//!
+//! Never: a blocking command on a pooled connection (a multiplexed one gives up after its response timeout, and what
+//! was popped would be gone); a key name built elsewhere; a write of live state outside [`Committer`].
+
+mod blocking;
+mod command_client;
+mod commit;
+mod error;
+pub mod keys;
+mod lease;
+mod metrics;
+mod pool;
+mod stream;
+
+pub use blocking::BlockingConnection;
+pub use command_client::{Answer, CommandClient, DEFAULT_ANSWER_LIMIT, OutcomeTail};
+pub use commit::{Commit, CommitError, Committer, Guard};
+pub use error::StoreError;
+pub use lease::{DEFAULT_LEASE_TTL, DEFAULT_RENEW_EVERY, Lease, LeaseKeys, LeaseLost};
+pub use metrics::StoreMetrics;
+pub use pool::{RedisOptions, RedisPool, RedisUrlError, Retry};
+pub use redis;
+pub use stream::{StreamEntry, StreamReader, StreamStart, newest_stream_id};

@@ -1,0 +1,206 @@
+//! Every key name of the installation. The table in components/README.md says who writes what.
+//!
+//! `{T}` is the tenant's id in braces (the hash tag of Redis Cluster), so all keys of a tenant live on one shard and
+//! one script may touch them together.
+
+use ringdown_domain::{AgentId, InteractionId, NodeId, SkillName, TenantId};
+
+/// Ids of the tenants that have a configuration (set).
+pub const TENANTS: &str = "tenants";
+/// SIP realm to tenant id (hash).
+pub const REALMS: &str = "realms";
+/// Trunk id to tenant id (hash).
+pub const TRUNKS: &str = "trunks";
+/// Media nodes by name (hash).
+pub const NODES: &str = "nodes";
+/// The channel that nudges readers of configuration: `<tenant>:<version>`.
+pub const CONFIG_CHANNEL: &str = "config";
+
+/// The field of a command, journal or voice entry.
+pub const ENTRY_FIELD: &str = "e";
+/// The field of an outcome entry that names the process that asked.
+pub const OUTCOME_ASKER_FIELD: &str = "a";
+/// The field of an outcome entry that names the command.
+pub const OUTCOME_COMMAND_FIELD: &str = "c";
+/// The field of an outcome entry that holds the outcome.
+pub const OUTCOME_FIELD: &str = "o";
+
+/// The command stream.
+#[must_use]
+pub fn commands(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:commands")
+}
+
+/// The outcome stream.
+#[must_use]
+pub fn outcomes(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:outcomes")
+}
+
+/// The journal.
+#[must_use]
+pub fn journal(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:journal")
+}
+
+/// The effects for the voice duty that owns a node.
+#[must_use]
+pub fn voice(tenant: TenantId, node: &NodeId) -> String {
+    format!("{{{tenant}}}:voice:{node}")
+}
+
+/// The router's own record (hash).
+#[must_use]
+pub fn router(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:router")
+}
+
+/// An agent's record.
+#[must_use]
+pub fn agent(tenant: TenantId, agent: AgentId) -> String {
+    format!("{{{tenant}}}:agent:{agent}")
+}
+
+/// Ids of all agents (set).
+#[must_use]
+pub fn agents(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:agents")
+}
+
+/// An interaction's record.
+#[must_use]
+pub fn interaction(tenant: TenantId, interaction: InteractionId) -> String {
+    format!("{{{tenant}}}:interaction:{interaction}")
+}
+
+/// Ids of the interactions that have not ended (set).
+#[must_use]
+pub fn live(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:live")
+}
+
+/// The universal queue: waiting interactions by rank (sorted set).
+#[must_use]
+pub fn queue(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:queue")
+}
+
+/// The available agents with a skill, by availability time (sorted set).
+#[must_use]
+pub fn available(tenant: TenantId, skill: &SkillName) -> String {
+    format!("{{{tenant}}}:available:{skill}")
+}
+
+/// The journal entries of one interaction (list).
+#[must_use]
+pub fn history(tenant: TenantId, interaction: InteractionId) -> String {
+    format!("{{{tenant}}}:history:{interaction}")
+}
+
+/// The call record of the voice duty.
+#[must_use]
+pub fn call(tenant: TenantId, interaction: InteractionId) -> String {
+    format!("{{{tenant}}}:call:{interaction}")
+}
+
+/// The lease of the tenant's router.
+#[must_use]
+pub fn router_lease(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:lease:router")
+}
+
+/// The counter of the router lease's epochs.
+#[must_use]
+pub fn router_epoch(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:epoch:router")
+}
+
+/// The voice lease of a media node. The name is braced so that lease and epoch share a shard.
+#[must_use]
+pub fn node_lease(node: &NodeId) -> String {
+    format!("node:{{{node}}}:lease")
+}
+
+/// The counter of a node lease's epochs.
+#[must_use]
+pub fn node_epoch(node: &NodeId) -> String {
+    format!("node:{{{node}}}:epoch")
+}
+
+/// The configuration version in force.
+#[must_use]
+pub fn config_current(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:config:current")
+}
+
+/// The facts about a version, written last.
+#[must_use]
+pub fn config_meta(tenant: TenantId, version: u64) -> String {
+    format!("{{{tenant}}}:config:{version}")
+}
+
+/// A part of a version.
+#[must_use]
+pub fn config_part(tenant: TenantId, version: u64, part: ConfigPart) -> String {
+    format!("{{{tenant}}}:config:{version}:{}", part.name())
+}
+
+/// The parts of a compiled configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConfigPart {
+    /// Skill names (set).
+    Skills,
+    /// Agent id to `AgentConfig` (hash).
+    Agents,
+    /// Queue id to `QueueConfig` (hash).
+    Queues,
+    /// Dialled number to `RouteConfig` (hash).
+    Routes,
+    /// Trunk id to `TrunkConfig` (hash).
+    Trunks,
+    /// SIP user to `SipCredential` (hash).
+    Credentials,
+}
+
+impl ConfigPart {
+    /// All parts, in the order in which they are written.
+    pub const ALL: [Self; 6] =
+        [Self::Skills, Self::Agents, Self::Queues, Self::Routes, Self::Trunks, Self::Credentials];
+
+    /// The part's name in its key and in `ConfigMeta::counts`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Skills => "skills",
+            Self::Agents => "agents",
+            Self::Queues => "queues",
+            Self::Routes => "routes",
+            Self::Trunks => "trunks",
+            Self::Credentials => "credentials",
+        }
+    }
+}
+
+/// Which version the daemons of a host run (hash): field `<daemon>/<tenant>`.
+#[must_use]
+pub fn config_status(host: &str) -> String {
+    format!("config:status:{host}")
+}
+
+/// The bindings of an AOR (hash).
+#[must_use]
+pub fn location(tenant: TenantId, user: &str) -> String {
+    format!("{{{tenant}}}:location:{user}")
+}
+
+/// The channel that carries the users whose bindings changed.
+#[must_use]
+pub fn location_changed(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:location-changed")
+}
+
+/// A log-in session by the hexadecimal SHA-256 of its token.
+#[must_use]
+pub fn session(token_sha256: &str) -> String {
+    format!("session:{token_sha256}")
+}

@@ -1,0 +1,281 @@
+//! Pooled connections for short commands and scripts.
+//!
+//! A connection that met an I/O error or a time-out is thrown away, and one that was idle for a second proves itself
+//! with a PING before its next use, so a restarted Redis costs at most one failed attempt per connection. The pool never
+//! fails to start: a Redis that is away shows in the operations, which say whether a repeat is safe.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bb8_redis::RedisConnectionManager;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Script};
+
+use crate::{BlockingConnection, StoreError, StoreMetrics};
+
+/// How the pool connects.
+#[derive(Clone)]
+pub struct RedisOptions {
+    client: redis::Client,
+    /// Most connections. Commands are short: sixteen serve thousands of requests per second.
+    pub max_connections: u32,
+    /// Longest wait for one command's answer. An AOF fsync on a busy disk may take a second.
+    pub response_limit: Duration,
+    /// Longest wait for a free or new connection.
+    pub connect_limit: Duration,
+    /// Longest time spent repeating an operation that is safe to repeat.
+    pub retry_limit: Duration,
+}
+
+/// Why a Redis URL is not accepted. Never shows the URL: it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be redis://[user:password@]host[:port][/database] or redis+unix:///path")]
+pub struct RedisUrlError;
+
+impl RedisOptions {
+    /// Options with defaults for a URL as `redis://:password@127.0.0.1:6379/0`.
+    ///
+    /// # Errors
+    /// The text is no such URL.
+    pub fn from_url(url: &str) -> Result<Self, RedisUrlError> {
+        Ok(Self {
+            client: redis::Client::open(url).map_err(|_| RedisUrlError)?,
+            max_connections: 16,
+            response_limit: Duration::from_millis(1_500),
+            connect_limit: Duration::from_secs(2),
+            retry_limit: Duration::from_secs(3),
+        })
+    }
+}
+
+/// Shows the address only.
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("address", &self.client.get_connection_info().addr())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether an operation may be repeated when its outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Once is as good as twice: reads, `SET`, entries that carry an id somebody checks.
+    Safe,
+    /// Never repeated; the caller gets [`StoreError::Unknown`] and must look.
+    Never,
+}
+
+/// The pool. Cloning shares it.
+#[derive(Clone)]
+pub struct RedisPool {
+    pool: bb8::Pool<Manager>,
+    options: RedisOptions,
+    metrics: StoreMetrics,
+    config: redis::AsyncConnectionConfig,
+}
+
+impl fmt::Debug for RedisPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisPool").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl RedisPool {
+    /// A pool that connects when it is first used. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn new(options: RedisOptions, metrics: StoreMetrics) -> Self {
+        let manager = Manager::new(&options);
+        let pool = bb8::Pool::builder()
+            .max_size(options.max_connections)
+            .connection_timeout(options.connect_limit)
+            .test_on_check_out(true)
+            .build_unchecked(manager);
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(options.connect_limit))
+            .set_response_timeout(None);
+        Self { pool, options, metrics, config }
+    }
+
+    /// The counters this pool and all that is built on it share.
+    #[must_use]
+    pub const fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
+    }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let _pong: String = self.run("ping", Retry::Never, &redis::cmd("PING")).await?;
+        Ok(())
+    }
+
+    /// Runs one short command. `what` names the operation in errors and metrics.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; with [`Retry::Safe`] passing errors are repeated within the options' limit first.
+    pub async fn run<T: FromRedisValue>(&self, what: &'static str, retry: Retry, cmd: &Cmd) -> Result<T, StoreError> {
+        self.attempt(what, retry, async |connection| cmd.query_async(connection).await).await
+    }
+
+    /// Runs a pipeline (atomic if it was made so).
+    ///
+    /// # Errors
+    /// As [`RedisPool::run`].
+    pub async fn run_pipeline<T: FromRedisValue>(
+        &self,
+        what: &'static str,
+        retry: Retry,
+        pipeline: &Pipeline,
+    ) -> Result<T, StoreError> {
+        self.attempt(what, retry, async |connection| pipeline.query_async(connection).await).await
+    }
+
+    /// Runs a script by its hash, loading it when Redis does not know it.
+    ///
+    /// # Errors
+    /// As [`RedisPool::run`].
+    pub async fn run_script<T: FromRedisValue>(
+        &self,
+        what: &'static str,
+        retry: Retry,
+        script: &Script,
+        keys: &[String],
+        args: &[&str],
+    ) -> Result<T, StoreError> {
+        let mut invocation = script.prepare_invoke();
+        for key in keys {
+            invocation.key(key);
+        }
+        for arg in args {
+            invocation.arg(*arg);
+        }
+        self.attempt(what, retry, async |connection| invocation.invoke_async(connection).await).await
+    }
+
+    /// A connection of its own for blocking reads. Connects when first used.
+    #[must_use]
+    pub fn blocking(&self, what: &'static str) -> BlockingConnection {
+        BlockingConnection::new(what, self.options.client.clone(), self.config.clone(), self.options.connect_limit)
+    }
+
+    /// A subscriber of its own.
+    ///
+    /// # Errors
+    /// Redis is not available.
+    pub async fn subscriber(&self, channel: &str) -> Result<redis::aio::PubSub, StoreError> {
+        let what = "subscribe";
+        let connect = async {
+            let mut subscriber = self.options.client.get_async_pubsub().await?;
+            subscriber.subscribe(channel).await?;
+            Ok::<_, RedisError>(subscriber)
+        };
+        match tokio::time::timeout(self.options.connect_limit, connect).await {
+            Ok(result) => result.map_err(|error| StoreError::from_redis(what, error)),
+            Err(_) => Err(StoreError::Unavailable { what, detail: "connecting took too long".to_owned() }),
+        }
+    }
+
+    async fn attempt<T>(
+        &self,
+        what: &'static str,
+        retry: Retry,
+        operation: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let attempt_started = Instant::now();
+            let result = self.once(what, &operation).await;
+            self.metrics.operation(what, result.is_ok(), attempt_started.elapsed());
+            match result {
+                Err(error)
+                    if retry == Retry::Safe
+                        && error.is_passing()
+                        && started.elapsed() + pause < self.options.retry_limit =>
+                {
+                    log::debug!(operation = what, error:display; "repeating a Redis operation");
+                    self.metrics.retry();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(200));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn once<T>(
+        &self,
+        what: &'static str,
+        operation: &impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.pool.get().await.map_err(|error| match error {
+            bb8::RunError::User(error) => not_connected(what, error),
+            bb8::RunError::TimedOut => {
+                StoreError::Unavailable { what, detail: "no connection within the limit".to_owned() }
+            }
+        })?;
+        let result = operation(&mut connection.inner).await;
+        connection.used_at = Instant::now();
+        result.map_err(|error| {
+            connection.broken = error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error();
+            StoreError::from_redis(what, error)
+        })
+    }
+}
+
+/// No connection was made, so nothing was done: an I/O error is no unknown outcome here.
+pub(crate) fn not_connected(what: &'static str, error: RedisError) -> StoreError {
+    let error = StoreError::from_redis(what, error);
+    if let StoreError::Unknown { what, detail } = error { StoreError::Unavailable { what, detail } } else { error }
+}
+
+/// Makes and checks the pool's connections.
+#[derive(Debug)]
+struct Manager {
+    connect: RedisConnectionManager,
+    response_limit: Duration,
+}
+
+/// A connection and what the pool must know about it.
+struct Checked {
+    inner: MultiplexedConnection,
+    used_at: Instant,
+    broken: bool,
+}
+
+impl Manager {
+    /// Idle for longer than this, a connection must answer a PING before it is used again.
+    const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+    fn new(options: &RedisOptions) -> Self {
+        let info = options.client.get_connection_info().clone();
+        // Opening a client from information that another client was opened from cannot fail: nothing is parsed.
+        let connect = RedisConnectionManager::new(info).expect("connection information of an open client");
+        Self { connect, response_limit: options.response_limit }
+    }
+}
+
+impl bb8::ManageConnection for Manager {
+    type Connection = Checked;
+    type Error = RedisError;
+
+    async fn connect(&self) -> Result<Checked, RedisError> {
+        let mut inner = self.connect.connect().await?;
+        inner.set_response_timeout(self.response_limit);
+        Ok(Checked { inner, used_at: Instant::now(), broken: false })
+    }
+
+    async fn is_valid(&self, connection: &mut Checked) -> Result<(), RedisError> {
+        if connection.used_at.elapsed() < Self::TRUSTED_FOR {
+            return Ok(());
+        }
+        self.connect.is_valid(&mut connection.inner).await
+    }
+
+    fn has_broken(&self, connection: &mut Checked) -> bool {
+        connection.broken
+    }
+}
