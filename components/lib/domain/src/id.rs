@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -78,7 +79,7 @@ uuid_id!(
 /// The name of a host of the media plane or of a process, chosen by its operator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct NodeId(String);
+pub struct NodeId(Arc<str>);
 
 impl NodeId {
     /// The name as text.
@@ -95,7 +96,7 @@ impl FromStr for NodeId {
         if text.is_empty() || text.len() > 63 || !text.bytes().all(allowed) {
             return Err(IdError::NotNodeName);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -108,7 +109,7 @@ impl TryFrom<String> for NodeId {
 
 impl From<NodeId> for String {
     fn from(node: NodeId) -> Self {
-        node.0
+        node.0.as_ref().to_owned()
     }
 }
 

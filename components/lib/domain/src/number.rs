@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use crate::TextError;
 /// "anonymous" is a valid one. Its `Debug` form is masked, since numbers stay below INFO in logs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PhoneNumber(String);
+pub struct PhoneNumber(Arc<str>);
 
 impl PhoneNumber {
     /// The most characters of a number; E.164 needs 16, SIP users are longer.
@@ -37,7 +38,7 @@ impl FromStr for PhoneNumber {
         if !text.bytes().all(allowed) {
             return Err(TextError::Character { accepted: "0-9 A-Z a-z + * # . _ -" });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -50,7 +51,7 @@ impl TryFrom<String> for PhoneNumber {
 
 impl From<PhoneNumber> for String {
     fn from(number: PhoneNumber) -> Self {
-        number.0
+        number.0.as_ref().to_owned()
     }
 }
 

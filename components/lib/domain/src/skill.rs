@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +13,11 @@ pub const MAX_SKILLS_PER_AGENT: usize = 64;
 /// The most skills one interaction may require (all of them: AND).
 pub const MAX_REQUIREMENTS: usize = 16;
 
-/// The name of a skill: 1 to 64 of `0-9 A-Z a-z . _ -`, compared exactly.
+/// The name of a skill: 1 to 64 of `0-9 A-Z a-z . _ -`, compared exactly. Copies share one text, since records that carry
+/// names are copied into every journal entry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SkillName(String);
+pub struct SkillName(Arc<str>);
 
 impl SkillName {
     /// The most characters of a skill's name.
@@ -41,7 +43,7 @@ impl FromStr for SkillName {
         if !text.bytes().all(allowed) {
             return Err(TextError::Character { accepted: "0-9 A-Z a-z . _ -" });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -54,7 +56,7 @@ impl TryFrom<String> for SkillName {
 
 impl From<SkillName> for String {
     fn from(name: SkillName) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 

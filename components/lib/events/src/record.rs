@@ -27,7 +27,12 @@ pub struct AgentRecord {
     /// Since when.
     pub state_since_ms: TimestampMs,
     /// The one availability clock: since when ready and idle; none when not available. Adding a skill does not move it.
+    /// For a moment after the agent's phone was busy it lies in the future: available from then on.
     pub available_since_ms: Option<TimestampMs>,
+    /// While an offer is open: the availability clock the agent had before it, given back when the offer is withdrawn
+    /// through no doing of the agent. None otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place_since_ms: Option<TimestampMs>,
 }
 
 /// An interaction, live; kept for an hour after its end.

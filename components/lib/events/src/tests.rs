@@ -166,6 +166,7 @@ fn journal_entries() {
                     state: AgentState::Talking { interaction: interaction_id(), since_ms: TimestampMs(20) },
                     state_since_ms: TimestampMs(20),
                     available_since_ms: None,
+                    place_since_ms: None,
                 },
             },
         },
