@@ -61,6 +61,12 @@ pub fn agent(tenant: TenantId, agent: AgentId) -> String {
     format!("{{{tenant}}}:agent:{agent}")
 }
 
+/// What an agent's key begins with.
+#[must_use]
+pub fn agent_prefix(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:agent:")
+}
+
 /// Ids of all agents (set).
 #[must_use]
 pub fn agents(tenant: TenantId) -> String {
@@ -71,6 +77,12 @@ pub fn agents(tenant: TenantId) -> String {
 #[must_use]
 pub fn interaction(tenant: TenantId, interaction: InteractionId) -> String {
     format!("{{{tenant}}}:interaction:{interaction}")
+}
+
+/// What an interaction's key begins with.
+#[must_use]
+pub fn interaction_prefix(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:interaction:")
 }
 
 /// Ids of the interactions that have not ended (set).
@@ -137,6 +149,12 @@ pub fn config_current(tenant: TenantId) -> String {
 #[must_use]
 pub fn config_meta(tenant: TenantId, version: u64) -> String {
     format!("{{{tenant}}}:config:{version}")
+}
+
+/// What the keys of all versions begin with.
+#[must_use]
+pub fn config_prefix(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:config:")
 }
 
 /// A part of a version.

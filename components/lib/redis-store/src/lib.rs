@@ -9,6 +9,8 @@
 //! | [`Lease`] | who may act for a tenant or a node, with a fencing epoch |
 //! | [`Commit`], [`Committer`] | the router's only way to write: all or nothing, and nothing after the lease is lost |
 //! | [`CommandClient`] | asking a tenant's router, with a durable answer |
+//! | [`ConfigReader`], [`ConfigWriter`] | compiled configuration, whole or not at all |
+//! | [`session`], [`snapshot`] | log-in sessions; state and journal position in one read |
 //!
 //! Never: a blocking command on a pooled connection (a multiplexed one gives up after its response timeout, and what
 //! was popped would be gone); a key name built elsewhere; a write of live state outside [`Committer`].
@@ -16,16 +18,22 @@
 mod blocking;
 mod command_client;
 mod commit;
+mod config_read;
+mod config_write;
 mod error;
 pub mod keys;
 mod lease;
 mod metrics;
 mod pool;
+pub mod session;
+pub mod snapshot;
 mod stream;
 
 pub use blocking::BlockingConnection;
 pub use command_client::{Answer, CommandClient, DEFAULT_ANSWER_LIMIT, OutcomeTail};
 pub use commit::{Commit, CommitError, Committer, Guard};
+pub use config_read::{CONFIG_POLL, ConfigChange, ConfigReadError, ConfigReader, ConfigWatch};
+pub use config_write::{ConfigWriter, FlipError, OLD_VERSION_GRACE};
 pub use error::StoreError;
 pub use lease::{DEFAULT_LEASE_TTL, DEFAULT_RENEW_EVERY, Lease, LeaseKeys, LeaseLost};
 pub use metrics::StoreMetrics;
