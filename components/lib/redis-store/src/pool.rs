@@ -117,7 +117,7 @@ impl RedisPool {
     /// # Errors
     /// See [`StoreError`]; with [`Retry::Safe`] passing errors are repeated within the options' limit first.
     pub async fn run<T: FromRedisValue>(&self, what: &'static str, retry: Retry, cmd: &Cmd) -> Result<T, StoreError> {
-        self.attempt(what, retry, async |connection| cmd.query_async(connection).await).await
+        self.attempt(what, retry, &Operation::Command(cmd)).await
     }
 
     /// Runs a pipeline (atomic if it was made so).
@@ -130,7 +130,7 @@ impl RedisPool {
         retry: Retry,
         pipeline: &Pipeline,
     ) -> Result<T, StoreError> {
-        self.attempt(what, retry, async |connection| pipeline.query_async(connection).await).await
+        self.attempt(what, retry, &Operation::Pipeline(pipeline)).await
     }
 
     /// Runs a script by its hash, loading it when Redis does not know it.
@@ -152,7 +152,7 @@ impl RedisPool {
         for arg in args {
             invocation.arg(*arg);
         }
-        self.attempt(what, retry, async |connection| invocation.invoke_async(connection).await).await
+        self.attempt(what, retry, &Operation::Script(&invocation)).await
     }
 
     /// A connection of its own for blocking reads. Connects when first used.
@@ -178,17 +178,17 @@ impl RedisPool {
         }
     }
 
-    async fn attempt<T>(
+    async fn attempt<T: FromRedisValue>(
         &self,
         what: &'static str,
         retry: Retry,
-        operation: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
+        operation: &Operation<'_>,
     ) -> Result<T, StoreError> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(5);
         loop {
             let attempt_started = Instant::now();
-            let result = self.once(what, &operation).await;
+            let result = self.once(what, operation).await;
             self.metrics.operation(what, result.is_ok(), attempt_started.elapsed());
             match result {
                 Err(error)
@@ -206,23 +206,37 @@ impl RedisPool {
         }
     }
 
-    async fn once<T>(
-        &self,
-        what: &'static str,
-        operation: &impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
-    ) -> Result<T, StoreError> {
+    async fn once<T: FromRedisValue>(&self, what: &'static str, operation: &Operation<'_>) -> Result<T, StoreError> {
         let mut connection = self.pool.get().await.map_err(|error| match error {
             bb8::RunError::User(error) => not_connected(what, error),
             bb8::RunError::TimedOut => {
                 StoreError::Unavailable { what, detail: "no connection within the limit".to_owned() }
             }
         })?;
-        let result = operation(&mut connection.inner).await;
+        let result = operation.run(&mut connection.inner).await;
         connection.used_at = Instant::now();
         result.map_err(|error| {
             connection.broken = error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error();
             StoreError::from_redis(what, error)
         })
+    }
+}
+
+/// What can be attempted. Not a closure: the future of a closure that borrows both its argument and its surroundings
+/// cannot be shown to be `Send`.
+enum Operation<'a> {
+    Command(&'a Cmd),
+    Pipeline(&'a Pipeline),
+    Script(&'a redis::ScriptInvocation<'a>),
+}
+
+impl Operation<'_> {
+    async fn run<T: FromRedisValue>(&self, connection: &mut MultiplexedConnection) -> Result<T, RedisError> {
+        match self {
+            Self::Command(cmd) => cmd.query_async(connection).await,
+            Self::Pipeline(pipeline) => pipeline.query_async(connection).await,
+            Self::Script(invocation) => invocation.invoke_async(connection).await,
+        }
     }
 }
 
