@@ -1,0 +1,385 @@
+//! One browser, from its opening message to its close code.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::SinkExt;
+use futures_util::stream::{SplitSink, SplitStream, StreamExt};
+use ringdown_domain::TenantId;
+use ringdown_notifier_core::{
+    Audience, ClientMessage, CloseCode, Position, Resume, ServerMessage, SnapshotCause, Viewer, resume,
+};
+use ringdown_redis_store::session::{self, Role, Session};
+use ringdown_redis_store::{RedisPool, StoreError, snapshot};
+use ringdown_service::{Clock, Shutdown};
+use tokio::sync::Semaphore;
+
+use crate::config::Limits;
+use crate::feed::{Feed, Feeds, Pulled};
+use crate::journal::{self, Delta};
+use crate::metrics::NotifierMetrics;
+
+/// Entries sent before the next look at what the browser says.
+const BATCH: usize = 64;
+/// Records per part of a snapshot: about 150 kB.
+const SNAPSHOT_PART: usize = 500;
+/// A browser that is up to date is told its position this often, so that a later resume starts from there.
+const POSITION_EVERY: Duration = Duration::from_secs(10);
+/// Longest wait for a close frame to leave.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+#[derive(Clone, Debug)]
+pub(crate) struct Hub {
+    pub(crate) pool: RedisPool,
+    pub(crate) feeds: Feeds,
+    pub(crate) metrics: NotifierMetrics,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    pub(crate) shutdown: Shutdown,
+    /// Free places for WebSockets.
+    pub(crate) places: Arc<Semaphore>,
+    /// Snapshots are large: only a few are made at once.
+    pub(crate) snapshots: Arc<Semaphore>,
+}
+
+/// Why a connection ends.
+enum End {
+    /// We close it.
+    Close(CloseCode),
+    /// The browser left.
+    Gone,
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        log::warn!(error:% = error; "a browser is sent away until Redis is back");
+        Self::Close(CloseCode::StoreUnavailable)
+    }
+}
+
+/// Serves one WebSocket until it ends.
+pub(crate) async fn serve(hub: Hub, socket: WebSocket) {
+    let (sink, stream) = socket.split();
+    let mut outlet =
+        Outlet { sink, metrics: hub.metrics.clone(), write_wait: hub.limits.write_wait, sent: Instant::now() };
+    let Ok(_place) = Arc::clone(&hub.places).try_acquire_owned() else {
+        outlet.close(CloseCode::Full).await;
+        return;
+    };
+    hub.metrics.connections.inc();
+    let end = converse(&hub, &mut outlet, stream).await;
+    hub.metrics.connections.dec();
+    match end {
+        End::Close(code) => outlet.close(code).await,
+        End::Gone => {}
+    }
+}
+
+async fn converse(hub: &Hub, outlet: &mut Outlet, mut stream: SplitStream<WebSocket>) -> End {
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(hub.limits.open_wait, open(hub, &mut stream)) => opened,
+        () = hub.shutdown.requested() => return End::Close(CloseCode::GoingAway),
+    };
+    let opening = match opened {
+        Ok(Ok(opening)) => opening,
+        Ok(Err(end)) => return end,
+        Err(_) => return End::Close(CloseCode::Timeout),
+    };
+    let feed = hub.feeds.watch(opening.tenant);
+    let mut connection =
+        Connection { hub, opening, feed, position: Position { epoch: String::new(), seq: 0 }, figures: 0 };
+    match connection.run(outlet, stream).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    }
+}
+
+/// What a browser may see, and where it goes on.
+struct Opening {
+    tenant: TenantId,
+    audience: Audience,
+    position: Option<Position>,
+    token: String,
+    session: Session,
+}
+
+/// Reads the opening message and checks who sent it.
+async fn open(hub: &Hub, stream: &mut SplitStream<WebSocket>) -> Result<Opening, End> {
+    let text = loop {
+        match stream.next().await {
+            Some(Ok(Message::Text(text))) => break text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_))) => return Err(End::Close(CloseCode::BadMessage)),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
+        }
+    };
+    let Ok(ClientMessage::Open { token, tenant, topics, position }) = serde_json::from_str(&text) else {
+        return Err(End::Close(CloseCode::BadMessage));
+    };
+    if topics.is_empty() || topics.len() > 3 {
+        return Err(End::Close(CloseCode::BadMessage));
+    }
+    let session = session::find(&hub.pool, &token).await?.filter(|session| session.expires > hub.clock.now());
+    let Some(session) = session else {
+        return Err(End::Close(CloseCode::Unauthenticated));
+    };
+    let (tenant, viewer) = admit(&session, tenant).ok_or(End::Close(CloseCode::Forbidden))?;
+    let audience = Audience { topics: topics.into_iter().collect::<BTreeSet<_>>(), viewer };
+    Ok(Opening { tenant, audience, position, token, session })
+}
+
+/// The tenant and the eyes of a log-in; none when it asks for what it may not see.
+fn admit(session: &Session, asked: Option<TenantId>) -> Option<(TenantId, Viewer)> {
+    let tenant = match (session.tenant, asked) {
+        (Some(own), None) => own,
+        (Some(own), Some(asked)) if own == asked => own,
+        (None, Some(asked)) => asked,
+        (Some(_), Some(_)) | (None, None) => {
+            log::info!(user:% = session.user; "denied: not the log-in's tenant");
+            return None;
+        }
+    };
+    let viewer = match session.role {
+        Role::Agent => Viewer::Agent(session.agent?),
+        Role::Supervisor | Role::Administrator => Viewer::Tenant,
+    };
+    Some((tenant, viewer))
+}
+
+/// An open connection.
+struct Connection<'a> {
+    hub: &'a Hub,
+    opening: Opening,
+    feed: Arc<Feed>,
+    position: Position,
+    /// Version of the queue figures sent.
+    figures: u64,
+}
+
+/// Nothing: the loop of a connection only ends by an error.
+enum Never {}
+
+impl Connection<'_> {
+    async fn run(&mut self, outlet: &mut Outlet, mut stream: SplitStream<WebSocket>) -> Result<Never, End> {
+        let mut changes = self.feed.changes();
+        self.begin(outlet).await?;
+        let mut heard = Instant::now();
+        let mut ping = tokio::time::interval(self.hub.limits.ping_every);
+        let mut look_up = tokio::time::interval(self.hub.limits.session_every);
+        loop {
+            self.catch_up(outlet).await?;
+            tokio::select! {
+                changed = changes.changed() => changed.map_err(|_| End::Close(CloseCode::GoingAway))?,
+                message = stream.next() => {
+                    heard = Instant::now();
+                    hear(message)?;
+                }
+                _ = ping.tick() => self.ping(outlet, heard).await?,
+                _ = look_up.tick() => self.check_session().await?,
+                () = self.hub.shutdown.requested() => return Err(End::Close(CloseCode::GoingAway)),
+            }
+        }
+    }
+
+    /// Resumes or sends a snapshot.
+    async fn begin(&mut self, outlet: &mut Outlet) -> Result<(), End> {
+        let extent = journal::extent(&self.hub.pool, self.opening.tenant).await?;
+        match resume(self.opening.position.as_ref(), &extent.epoch, extent.first, extent.last) {
+            Resume::After(seq) => {
+                self.hub.metrics.opened("resumed");
+                self.position = Position { epoch: extent.epoch, seq };
+                outlet.say(&ServerMessage::Resumed { position: &self.position }).await
+            }
+            Resume::Snapshot(cause) => self.snapshot(outlet, cause).await,
+        }
+    }
+
+    async fn snapshot(&mut self, outlet: &mut Outlet, cause: SnapshotCause) -> Result<(), End> {
+        self.hub.metrics.opened("snapshot");
+        let Ok(_permit) = self.hub.snapshots.acquire().await else {
+            return Err(End::Close(CloseCode::GoingAway));
+        };
+        let mut state = snapshot::read(&self.hub.pool, self.opening.tenant).await?;
+        let audience = &self.opening.audience;
+        state.agents.retain(|agent| audience.sees_agent(agent.id));
+        state.interactions.retain(|interaction| audience.sees_interaction(interaction));
+        self.position = Position { epoch: state.router.journal_epoch, seq: state.router.seq };
+        let mut agents = state.agents.chunks(SNAPSHOT_PART);
+        let mut interactions = state.interactions.chunks(SNAPSHOT_PART);
+        let parts = agents.len().max(interactions.len()).max(1);
+        for part in 1..=parts {
+            let message = ServerMessage::Snapshot {
+                position: &self.position,
+                cause,
+                part: u32::try_from(part).unwrap_or(u32::MAX),
+                last: part == parts,
+                acd_open: state.router.open,
+                agents: agents.next().unwrap_or_default(),
+                interactions: interactions.next().unwrap_or_default(),
+            };
+            outlet.say(&message).await?;
+        }
+        self.figures = 0;
+        Ok(())
+    }
+
+    /// Sends everything there is after the position, then the figures that changed.
+    async fn catch_up(&mut self, outlet: &mut Outlet) -> Result<(), End> {
+        loop {
+            match self.feed.pull(&self.position.epoch, self.position.seq, BATCH) {
+                Pulled::Deltas(deltas, newest) => {
+                    self.check_lag(newest)?;
+                    self.tell(outlet, &deltas).await?;
+                }
+                Pulled::Behind(newest) => {
+                    self.check_lag(newest)?;
+                    self.read_page(outlet).await?;
+                }
+                Pulled::Reset => self.after_reset(outlet).await?,
+                Pulled::UpToDate => break,
+            }
+        }
+        self.tell_figures(outlet).await?;
+        if outlet.sent.elapsed() >= POSITION_EVERY {
+            outlet.say(&ServerMessage::Position { position: &self.position }).await?;
+        }
+        Ok(())
+    }
+
+    /// The feed follows another journal than this connection. The feed may also be late: it started before the tenant's
+    /// first commit. Redis knows.
+    async fn after_reset(&mut self, outlet: &mut Outlet) -> Result<(), End> {
+        let extent = journal::extent(&self.hub.pool, self.opening.tenant).await?;
+        if extent.epoch != self.position.epoch {
+            return self.snapshot(outlet, SnapshotCause::JournalReset).await;
+        }
+        self.read_page(outlet).await?;
+        // Until the feed has started again there is nothing to pull.
+        let mut changes = self.feed.changes();
+        let waited = tokio::time::timeout(Duration::from_millis(200), changes.changed()).await;
+        if let Ok(Err(_)) = waited {
+            return Err(End::Close(CloseCode::GoingAway));
+        }
+        Ok(())
+    }
+
+    fn check_lag(&self, newest: u64) -> Result<(), End> {
+        if newest.saturating_sub(self.position.seq) > self.hub.limits.lag_entries {
+            return Err(End::Close(CloseCode::SlowReader));
+        }
+        Ok(())
+    }
+
+    async fn read_page(&mut self, outlet: &mut Outlet) -> Result<(), End> {
+        self.hub.metrics.pages.inc();
+        let deltas = journal::page(&self.hub.pool, self.opening.tenant, self.position.seq).await?;
+        if deltas.first().is_some_and(|delta| delta.entry.seq != self.position.seq + 1) {
+            return self.snapshot(outlet, SnapshotCause::TooOld).await;
+        }
+        self.tell(outlet, &deltas).await
+    }
+
+    async fn tell(&mut self, outlet: &mut Outlet, deltas: &[Arc<Delta>]) -> Result<(), End> {
+        for delta in deltas {
+            if self.opening.audience.sees(&delta.entry.event) {
+                outlet.say_text(delta.text.clone()).await?;
+            }
+            self.position.seq = delta.entry.seq;
+        }
+        Ok(())
+    }
+
+    async fn tell_figures(&mut self, outlet: &mut Outlet) -> Result<(), End> {
+        if !self.opening.audience.sees_queues() {
+            return Ok(());
+        }
+        let (version, queues) = self.feed.figures_after(self.figures);
+        self.figures = version;
+        if queues.is_empty() {
+            return Ok(());
+        }
+        outlet.say(&ServerMessage::Queues { queues: &queues }).await
+    }
+
+    async fn ping(&self, outlet: &mut Outlet, heard: Instant) -> Result<(), End> {
+        if heard.elapsed() > self.hub.limits.ping_every * 3 {
+            return Err(End::Close(CloseCode::Timeout));
+        }
+        outlet.send(Message::Ping(axum::body::Bytes::new())).await
+    }
+
+    /// A log-in that was ended, or whose time is over, sees nothing more.
+    async fn check_session(&self) -> Result<(), End> {
+        if self.opening.session.expires <= self.hub.clock.now() {
+            return Err(End::Close(CloseCode::Unauthenticated));
+        }
+        match session::find(&self.hub.pool, &self.opening.token).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(End::Close(CloseCode::Unauthenticated)),
+            // Redis is away: what was allowed stays allowed until it is back.
+            Err(error) => {
+                log::debug!(tenant:% = self.feed.tenant(), error:% = error; "a log-in could not be looked up");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Judges what an open browser says: nothing but pongs and a good-bye is expected.
+fn hear(message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    match message {
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+        Some(Ok(Message::Text(_) | Message::Binary(_))) => Err(End::Close(CloseCode::BadMessage)),
+        Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
+    }
+}
+
+/// The way to the browser, with a limit on every message.
+struct Outlet {
+    sink: SplitSink<WebSocket, Message>,
+    metrics: NotifierMetrics,
+    write_wait: Duration,
+    /// When the last message left.
+    sent: Instant,
+}
+
+impl Outlet {
+    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+        let text = serde_json::to_string(message).expect("our own messages have string keys only");
+        self.say_text(Utf8Bytes::from(text)).await
+    }
+
+    async fn say_text(&mut self, text: Utf8Bytes) -> Result<(), End> {
+        self.send(Message::Text(text)).await?;
+        self.metrics.messages.inc();
+        self.sent = Instant::now();
+        Ok(())
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        match tokio::time::timeout(self.write_wait, self.sink.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::Close(CloseCode::SlowReader)),
+        }
+    }
+
+    async fn close(&mut self, code: CloseCode) {
+        self.metrics.closed(code);
+        let frame = CloseFrame { code: code.code(), reason: Utf8Bytes::from_static(code.reason()) };
+        let closing = async {
+            self.sink.send(Message::Close(Some(frame))).await?;
+            self.sink.close().await
+        };
+        match tokio::time::timeout(CLOSE_WAIT, closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                log::debug!(code = code.code(), error:% = error; "the browser left before it was told why")
+            }
+            Err(_) => log::debug!(code = code.code(); "the browser does not read why it is sent away"),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the notifier reads from Redis: journal entries by position, and where a journal begins and ends.
+
+use std::sync::Arc;
+
+use axum::extract::ws::Utf8Bytes;
+use ringdown_domain::TenantId;
+use ringdown_events::JournalEntry;
+use ringdown_notifier_core::ServerMessage;
+use ringdown_redis_store::{RedisPool, Retry, StoreError, keys, redis, snapshot};
+
+/// Entries per page for a reader that is behind the ring.
+const PAGE_ENTRIES: usize = 500;
+
+/// An entry and the message that tells it, made once for all its readers.
+#[derive(Debug)]
+pub(crate) struct Delta {
+    pub(crate) entry: JournalEntry,
+    pub(crate) text: Utf8Bytes,
+}
+
+impl Delta {
+    /// Reads an entry as it stands in the stream.
+    pub(crate) fn parse(text: &str) -> Result<Arc<Self>, serde_json::Error> {
+        let entry: JournalEntry = serde_json::from_str(text)?;
+        let message = ServerMessage::Event { seq: entry.seq, at_ms: entry.at_ms, event: &entry.event };
+        let text = Utf8Bytes::from(serde_json::to_string(&message)?);
+        Ok(Arc::new(Self { entry, text }))
+    }
+}
+
+/// The bounds of a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The journal's mark; empty before the tenant's first commit.
+    pub(crate) epoch: String,
+    /// The oldest entry still kept; one more than `last` when none is.
+    pub(crate) first: u64,
+    /// The newest entry.
+    pub(crate) last: u64,
+}
+
+/// Reads where a journal begins and ends. An entry that leaves between the two reads makes `first` too small, which the
+/// page read afterwards notices.
+pub(crate) async fn extent(pool: &RedisPool, tenant: TenantId) -> Result<Extent, StoreError> {
+    let first = page_after(pool, tenant, 0, 1).await?;
+    let router = snapshot::read_router(pool, tenant).await?.unwrap_or_default();
+    let first = first.first().map_or(router.seq + 1, |delta| delta.entry.seq);
+    Ok(Extent { epoch: router.journal_epoch, first, last: router.seq })
+}
+
+/// The page of entries after `seq`.
+pub(crate) async fn page(pool: &RedisPool, tenant: TenantId, seq: u64) -> Result<Vec<Arc<Delta>>, StoreError> {
+    page_after(pool, tenant, seq, PAGE_ENTRIES).await
+}
+
+async fn page_after(pool: &RedisPool, tenant: TenantId, seq: u64, count: usize) -> Result<Vec<Arc<Delta>>, StoreError> {
+    let mut cmd = redis::cmd("XRANGE");
+    cmd.arg(keys::journal(tenant)).arg(format!("({seq}-0")).arg("+").arg("COUNT").arg(count);
+    let reply: redis::streams::StreamRangeReply = pool.run("journal_page", Retry::Safe, &cmd).await?;
+    let mut deltas = Vec::with_capacity(reply.ids.len());
+    for id in reply.ids {
+        let text: Option<String> = id.get(keys::ENTRY_FIELD);
+        deltas.push(parse(&text.unwrap_or_default())?);
+    }
+    Ok(deltas)
+}
+
+/// Reads one entry; an unreadable one is an error, since passing over it would be a gap nobody sees.
+pub(crate) fn parse(text: &str) -> Result<Arc<Delta>, StoreError> {
+    Delta::parse(text).map_err(|error| StoreError::Unreadable { what: "journal_entry", detail: error.to_string() })
+}
