@@ -1,0 +1,6 @@
+//! What the ACD decides, without doing anything: who gets which interaction ([`routing`]) and the life of a call's legs.
+//!
+//! Inputs and the time go in, effects and the next deadline come out. Nothing here reads a clock, a variable, a socket or a
+//! random source, awaits or locks; the crate has no dependency that could.
+
+pub mod routing;

@@ -1,0 +1,208 @@
+//! Offers: ringing, accepted, failed, rung out.
+
+use ringdown_domain::{
+    AgentState, AgentStatus, InteractionId, InteractionState, OfferFailure, OfferId, ReasonCode, TenantId, TimestampMs,
+};
+use ringdown_events::{AfterNoAnswer, Done, JournalEvent, Refusal, RefusalCode};
+
+use super::timers::Timer;
+use super::{BUSY_PAUSE_MS, Router, refuse};
+
+/// Where offers get their identities: from the time, the epoch of the router's lease and a counter. No two routers of a
+/// tenant share an epoch, so no two offers share an identity, and none needs a random source.
+#[derive(Clone, Debug)]
+pub struct OfferIds {
+    tenant: u64,
+    epoch: u32,
+    counter: u32,
+}
+
+impl OfferIds {
+    /// `epoch` is the fencing epoch of the lease under which the router runs.
+    #[must_use]
+    pub fn new(tenant: TenantId, epoch: u64) -> Self {
+        let (_, low) = tenant.0.as_u64_pair();
+        // 2^32 take-overs of one tenant are out of reach, so the low half tells them apart.
+        let epoch = u32::try_from(epoch & u64::from(u32::MAX)).expect("masked to 32 bits");
+        Self { tenant: low, epoch, counter: 0 }
+    }
+
+    /// The next identity. After 2^32 within one millisecond and epoch they would repeat.
+    pub(super) fn next(&mut self, now: TimestampMs) -> OfferId {
+        self.counter = self.counter.wrapping_add(1);
+        let counter = self.counter.to_be_bytes();
+        // Bytes 0 and 2 are partly version and variant (RFC 9562 5.7), so nothing that counts stands there. The tenant's bits
+        // make offers of two tenants differ.
+        let mut bytes = [0_u8; 10];
+        bytes[1] = counter[0];
+        bytes[3..7].copy_from_slice(&self.epoch.to_be_bytes());
+        bytes[7..].copy_from_slice(&counter[1..]);
+        for (byte, tenant) in bytes[2..].iter_mut().zip(self.tenant.to_be_bytes()) {
+            *byte ^= tenant;
+        }
+        OfferId::from_parts(now.0, &bytes)
+    }
+}
+
+impl Router {
+    pub(super) fn ring_offer(&mut self, id: InteractionId, offer: OfferId) -> Result<Done, Refusal> {
+        let interaction = self.find_interaction(id)?;
+        let now = self.now();
+        match self.interactions[interaction].record.state {
+            InteractionState::Offered { agent, offer: open, .. } if open == offer => {
+                let Some(agent) = self.agents.find(agent) else { return stale() };
+                let record = &mut self.agents[agent].record;
+                let AgentState::Reserved { offer, interaction, deadline_ms } = record.state else {
+                    return Ok(Done::Unchanged);
+                };
+                record.state = AgentState::Ringing { offer, interaction, deadline_ms };
+                record.state_since_ms = now;
+                self.agent_changed(agent);
+                Ok(Done::Changed)
+            }
+            // The news of the ringing came after that of the answer.
+            InteractionState::Connected { offer: taken, .. } if taken == offer => Ok(Done::Unchanged),
+            InteractionState::Connected { .. }
+            | InteractionState::Ended { .. }
+            | InteractionState::Offered { .. }
+            | InteractionState::Waiting => stale(),
+        }
+    }
+
+    pub(super) fn accept_offer(&mut self, id: InteractionId, offer: OfferId) -> Result<Done, Refusal> {
+        let interaction = self.find_interaction(id)?;
+        match self.interactions[interaction].record.state {
+            InteractionState::Offered { agent, offer: open, deadline_ms } if open == offer => {
+                let Some(agent) = self.agents.find(agent) else { return stale() };
+                self.timers.clear(deadline_ms, Timer::Offer(id));
+                self.connect(interaction, agent, offer);
+                Ok(Done::Changed)
+            }
+            InteractionState::Connected { offer: taken, .. } if taken == offer => Ok(Done::Unchanged),
+            InteractionState::Connected { .. }
+            | InteractionState::Ended { .. }
+            | InteractionState::Offered { .. }
+            | InteractionState::Waiting => stale(),
+        }
+    }
+
+    pub(super) fn fail_offer(
+        &mut self,
+        id: InteractionId,
+        offer: OfferId,
+        failure: OfferFailure,
+        sip_code: Option<u16>,
+    ) -> Result<Done, Refusal> {
+        let interaction = self.find_interaction(id)?;
+        if sip_code.is_some_and(|code| !(300..=699).contains(&code)) {
+            return refuse(RefusalCode::Malformed, "sip_code must be 300 to 699");
+        }
+        match self.interactions[interaction].record.state {
+            InteractionState::Offered { offer: open, .. } if open == offer => {
+                self.fail_open_offer(interaction, failure, sip_code);
+                Ok(Done::Changed)
+            }
+            InteractionState::Connected { .. }
+            | InteractionState::Ended { .. }
+            | InteractionState::Offered { .. }
+            | InteractionState::Waiting => stale(),
+        }
+    }
+
+    /// The open offer of an interaction came to nothing; the agent bears what the failure means.
+    pub(super) fn fail_open_offer(&mut self, interaction: u32, failure: OfferFailure, sip_code: Option<u16>) {
+        let record = &self.interactions[interaction].record;
+        let rules = record.queue.and_then(|queue| self.queues.get(&queue)).and_then(|queue| queue.rules.as_ref());
+        let after_no_answer = rules.map_or(AfterNoAnswer::default(), |rules| rules.after_no_answer);
+        let now = self.now();
+        let (reason, since) = match (failure, after_no_answer) {
+            (OfferFailure::Busy, _) => (None, now.plus_ms(BUSY_PAUSE_MS)),
+            (OfferFailure::NoAnswer, AfterNoAnswer::StayReady) => (None, now),
+            (OfferFailure::NoAnswer, AfterNoAnswer::NotReady) => (Some(ReasonCode::RONA), now),
+            (OfferFailure::Rejected, _) => (Some(ReasonCode::REJECTED), now),
+            (OfferFailure::Unreachable, _) => (Some(ReasonCode::UNREACHABLE), now),
+        };
+        if let Some(reason) = reason
+            && let Some(agent) = self.offered_agent(interaction)
+        {
+            let record = &mut self.agents[agent].record;
+            record.status = AgentStatus::NotReady { reason: ReasonCode::known(reason) };
+            record.status_since_ms = now;
+        }
+        self.withdraw_offer(interaction, failure, sip_code, since);
+    }
+
+    /// Ends the open offer of an interaction: the interaction goes back to its place and on to the next agent, then the agent,
+    /// whose status says what the agent may get now, stands in the line anew with the clock `since`.
+    pub(super) fn withdraw_offer(
+        &mut self,
+        interaction: u32,
+        failure: OfferFailure,
+        sip_code: Option<u16>,
+        since: TimestampMs,
+    ) {
+        let Some((agent, _)) = self.close_offer(interaction, Some(failure), sip_code) else { return };
+        self.line.leave(agent);
+        self.return_to_queue(interaction);
+        self.settle_agent(agent, since);
+    }
+
+    /// Ends the open offer on the agent's side: idle, in no index, the place in the line still held. Gives the agent and
+    /// the clock of that place. The interaction's state is the caller's to change.
+    pub(super) fn close_offer(
+        &mut self,
+        interaction: u32,
+        failure: Option<OfferFailure>,
+        sip_code: Option<u16>,
+    ) -> Option<(u32, TimestampMs)> {
+        let record = &self.interactions[interaction].record;
+        let InteractionState::Offered { agent: agent_id, offer, deadline_ms } = record.state else { return None };
+        let id = record.id;
+        self.timers.clear(deadline_ms, Timer::Offer(id));
+        self.offered -= 1;
+        self.emit(JournalEvent::OfferFailed { interaction: id, agent: agent_id, offer, failure, sip_code });
+        let agent = self.agents.find(agent_id)?;
+        let now = self.now();
+        let person = &mut self.agents[agent].record;
+        person.state = AgentState::Idle;
+        person.state_since_ms = now;
+        let place = person.place_since_ms.take().unwrap_or(now);
+        Some((agent, place))
+    }
+
+    /// The slot of a live interaction.
+    pub(super) fn find_interaction(&self, id: InteractionId) -> Result<u32, Refusal> {
+        match self.interactions.find(id) {
+            Some(slot) => Ok(slot),
+            None if self.ended.contains(id) => refuse(RefusalCode::InteractionEnded, "the interaction has ended"),
+            None => refuse(RefusalCode::UnknownInteraction, "no such interaction"),
+        }
+    }
+
+    /// The agent to whom an interaction is offered.
+    pub(super) fn offered_agent(&self, interaction: u32) -> Option<u32> {
+        let InteractionState::Offered { agent, .. } = self.interactions[interaction].record.state else { return None };
+        self.agents.find(agent)
+    }
+
+    fn connect(&mut self, interaction: u32, agent: u32, offer: OfferId) {
+        let now = self.now();
+        let record = &mut self.interactions[interaction].record;
+        let person = &mut self.agents[agent].record;
+        record.state = InteractionState::Connected { agent: person.id, offer, since_ms: now };
+        person.state = AgentState::Talking { interaction: record.id, since_ms: now };
+        person.state_since_ms = now;
+        person.place_since_ms = None;
+        let record = record.clone();
+        self.line.leave(agent);
+        self.offered -= 1;
+        self.connected += 1;
+        self.touch_interaction(interaction);
+        self.emit(JournalEvent::InteractionConnected { interaction: record });
+        self.agent_changed(agent);
+    }
+}
+
+fn stale<T>() -> Result<T, Refusal> {
+    refuse(RefusalCode::StaleOffer, "the offer is over")
+}

@@ -1,0 +1,101 @@
+//! Skills as small numbers: names are compared once, at the border of the core.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ringdown_domain::{SkillLevel, SkillName, SkillRequirement};
+
+use super::Hashing;
+
+/// One skill at a level: what an agent has, or the least an interaction needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Grade {
+    pub(super) skill: u32,
+    pub(super) level: u8,
+}
+
+/// Several skills, each once, sorted by number, with a signature that refuses most mismatches in one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Grades {
+    list: Box<[Grade]>,
+    /// Bit `skill % 64` of every skill in the list.
+    signature: u64,
+}
+
+impl Grades {
+    pub(super) fn new(mut list: Vec<Grade>) -> Self {
+        list.sort_unstable();
+        let signature = list.iter().fold(0, |bits, grade| bits | 1 << (grade.skill % 64));
+        Self { list: list.into(), signature }
+    }
+
+    pub(super) fn list(&self) -> &[Grade] {
+        &self.list
+    }
+
+    /// True when these abilities satisfy every need.
+    pub(super) fn meet(&self, needs: &Self) -> bool {
+        needs.signature & !self.signature == 0 && needs.list.iter().all(|need| self.has(*need))
+    }
+
+    fn has(&self, need: Grade) -> bool {
+        self.list.iter().any(|grade| grade.skill == need.skill && grade.level >= need.level)
+    }
+}
+
+/// The numbers of all skill names met so far, and which of them the configuration in force knows.
+#[derive(Debug, Default)]
+pub(super) struct Skills {
+    numbers: HashMap<SkillName, u32, Hashing>,
+    known: Vec<bool>,
+}
+
+impl Skills {
+    /// Takes the skills of a configuration: only these are known afterwards. Numbers once given stay.
+    pub(super) fn set_known(&mut self, names: &BTreeSet<SkillName>) {
+        self.known.fill(false);
+        for name in names {
+            let number = self.number(name);
+            self.known[number as usize] = true;
+        }
+    }
+
+    /// The number of a name, a new one if need be.
+    pub(super) fn number(&mut self, name: &SkillName) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = u32::try_from(self.known.len()).expect("fewer than 2^32 skill names were ever configured");
+        self.numbers.insert(name.clone(), number);
+        self.known.push(false);
+        number
+    }
+
+    pub(super) fn is_known(&self, name: &SkillName) -> bool {
+        self.numbers.get(name).is_some_and(|number| self.known[*number as usize])
+    }
+
+    pub(super) fn is_known_number(&self, number: u32) -> bool {
+        self.known[number as usize]
+    }
+
+    /// An agent's skills as grades.
+    pub(super) fn profile(&mut self, skills: &BTreeMap<SkillName, SkillLevel>) -> Grades {
+        let grade = |(name, level): (&SkillName, &SkillLevel)| Grade { skill: self.number(name), level: level.value() };
+        Grades::new(skills.iter().map(grade).collect())
+    }
+
+    /// An interaction's requirements as grades. Each skill must occur once.
+    pub(super) fn needs(&mut self, requirements: &[SkillRequirement]) -> Grades {
+        let grade = |need: &SkillRequirement| Grade { skill: self.number(&need.skill), level: need.min_level.value() };
+        Grades::new(requirements.iter().map(grade).collect())
+    }
+}
+
+/// Requirements of two sources as one list: sorted by name, each skill once at the higher level.
+pub(super) fn merge(one: &[SkillRequirement], other: &[SkillRequirement]) -> Vec<SkillRequirement> {
+    let mut merged: Vec<SkillRequirement> = Vec::with_capacity(one.len() + other.len());
+    merged.extend(one.iter().chain(other).cloned());
+    merged.sort_unstable_by(|a, b| a.skill.cmp(&b.skill).then(b.min_level.cmp(&a.min_level)));
+    merged.dedup_by(|later, first| later.skill == first.skill);
+    merged
+}
