@@ -27,8 +27,9 @@ const BATCH: usize = 64;
 const SNAPSHOT_PART: usize = 500;
 /// A browser that is up to date is told its position this often, so that a later resume starts from there.
 const POSITION_EVERY: Duration = Duration::from_secs(10);
-/// Longest wait for a close frame to leave.
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait for a close frame to leave and to be answered. Without the wait a browser that is still sending would be
+/// reset, and would never read why it was sent away (RFC 6455 7.1.1).
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// What all connections share.
 #[derive(Clone, Debug)]
@@ -62,25 +63,25 @@ impl From<StoreError> for End {
 
 /// Serves one WebSocket until it ends.
 pub(crate) async fn serve(hub: Hub, socket: WebSocket) {
-    let (sink, stream) = socket.split();
+    let (sink, mut stream) = socket.split();
     let mut outlet =
         Outlet { sink, metrics: hub.metrics.clone(), write_wait: hub.limits.write_wait, sent: Instant::now() };
     let Ok(_place) = Arc::clone(&hub.places).try_acquire_owned() else {
-        outlet.close(CloseCode::Full).await;
+        outlet.close(stream, CloseCode::Full).await;
         return;
     };
     hub.metrics.connections.inc();
-    let end = converse(&hub, &mut outlet, stream).await;
+    let end = converse(&hub, &mut outlet, &mut stream).await;
     hub.metrics.connections.dec();
     match end {
-        End::Close(code) => outlet.close(code).await,
+        End::Close(code) => outlet.close(stream, code).await,
         End::Gone => {}
     }
 }
 
-async fn converse(hub: &Hub, outlet: &mut Outlet, mut stream: SplitStream<WebSocket>) -> End {
+async fn converse(hub: &Hub, outlet: &mut Outlet, stream: &mut SplitStream<WebSocket>) -> End {
     let opened = tokio::select! {
-        opened = tokio::time::timeout(hub.limits.open_wait, open(hub, &mut stream)) => opened,
+        opened = tokio::time::timeout(hub.limits.open_wait, open(hub, stream)) => opened,
         () = hub.shutdown.requested() => return End::Close(CloseCode::GoingAway),
     };
     let opening = match opened {
@@ -163,12 +164,12 @@ struct Connection<'a> {
 enum Never {}
 
 impl Connection<'_> {
-    async fn run(&mut self, outlet: &mut Outlet, mut stream: SplitStream<WebSocket>) -> Result<Never, End> {
+    async fn run(&mut self, outlet: &mut Outlet, stream: &mut SplitStream<WebSocket>) -> Result<Never, End> {
         let mut changes = self.feed.changes();
         self.begin(outlet).await?;
         let mut heard = Instant::now();
-        let mut ping = tokio::time::interval(self.hub.limits.ping_every);
-        let mut look_up = tokio::time::interval(self.hub.limits.session_every);
+        let mut ping = every(self.hub.limits.ping_every);
+        let mut look_up = every(self.hub.limits.session_every);
         loop {
             self.catch_up(outlet).await?;
             tokio::select! {
@@ -328,6 +329,11 @@ impl Connection<'_> {
     }
 }
 
+/// Ticks after each `period`, not at once as a plain interval does.
+fn every(period: Duration) -> tokio::time::Interval {
+    tokio::time::interval_at(tokio::time::Instant::now() + period, period)
+}
+
 /// Judges what an open browser says: nothing but pongs and a good-bye is expected.
 fn hear(message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
     match message {
@@ -367,11 +373,13 @@ impl Outlet {
         }
     }
 
-    async fn close(&mut self, code: CloseCode) {
+    /// Says why, then waits for the browser's own close frame.
+    async fn close(&mut self, mut stream: SplitStream<WebSocket>, code: CloseCode) {
         self.metrics.closed(code);
         let frame = CloseFrame { code: code.code(), reason: Utf8Bytes::from_static(code.reason()) };
         let closing = async {
             self.sink.send(Message::Close(Some(frame))).await?;
+            while let Some(Ok(_)) = stream.next().await {}
             self.sink.close().await
         };
         match tokio::time::timeout(CLOSE_WAIT, closing).await {
