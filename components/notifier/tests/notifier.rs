@@ -1,6 +1,8 @@
 //! The notifier in process, with a real Redis and real WebSockets. The test writes the journal as the router does: state,
 //! entry and position in one transaction.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -91,7 +93,12 @@ impl House {
                     let text = serde_json::to_string(interaction).unwrap();
                     pipe.set(keys::interaction(self.tenant, interaction.id), text);
                 }
-                other => panic!("not written by this test: {other:?}"),
+                JournalEvent::AcdChanged { .. }
+                | JournalEvent::AgentRemoved { .. }
+                | JournalEvent::ConfigApplied { .. }
+                | JournalEvent::InteractionEnded { .. }
+                | JournalEvent::InteractionOffered { .. }
+                | JournalEvent::OfferFailed { .. } => panic!("not written by this test: {event:?}"),
             }
             let entry = JournalEntry { seq: self.router.seq, at_ms: TimestampMs(self.router.seq), event };
             let text = serde_json::to_string(&entry).unwrap();
