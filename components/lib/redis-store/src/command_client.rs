@@ -8,10 +8,11 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ringdown_domain::{CommandId, TenantId, TimestampMs};
 use ringdown_events::{Command, CommandEnvelope, MESSAGE_VERSION, Outcome};
+use ringdown_service::{Clock, entropy};
 use tokio::sync::{Notify, oneshot};
 
 use crate::stream::{StreamReader, StreamStart, newest_stream_id};
@@ -85,7 +86,7 @@ impl CommandClient {
     /// # Errors
     /// The command was certainly not accepted: Redis was away or refused, or too many commands wait.
     pub async fn send(&self, tenant: TenantId, command: Command) -> Result<Answer, StoreError> {
-        self.send_as(tenant, new_command_id()?, command).await
+        self.send_as(tenant, new_command_id(), command).await
     }
 
     /// Sends a command under a given id and waits for its outcome. To repeat one, pass the same id and the same command.
@@ -251,13 +252,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn wall_clock() -> TimestampMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    TimestampMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Clock::system().now()
 }
 
-fn new_command_id() -> Result<CommandId, StoreError> {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random)
-        .map_err(|error| StoreError::Unreadable { what: "new_command_id", detail: error.to_string() })?;
-    Ok(CommandId::from_parts(wall_clock().0, &random))
+fn new_command_id() -> CommandId {
+    CommandId::from_parts(wall_clock().0, &entropy::bytes())
 }

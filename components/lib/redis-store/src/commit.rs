@@ -174,6 +174,15 @@ impl Committer {
         }
         result?;
         lease.extended_at(started);
+        self.confirm().await
+    }
+
+    /// Waits until enough replicas have everything that was written on this connection. Nothing to do without replicas.
+    ///
+    /// # Errors
+    /// [`CommitError::TooFewReplicas`], or Redis failed. A new connection knows nothing of what an old one wrote, so
+    /// after a failure write something (or commit again) before confirming anew.
+    pub async fn confirm(&mut self) -> Result<(), CommitError> {
         if self.replicas > 0 { self.wait_for_replicas().await } else { Ok(()) }
     }
 

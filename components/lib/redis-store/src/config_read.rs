@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use ringdown_domain::TenantId;
 use ringdown_events::{CompiledConfig, ConfigMeta};
+use ringdown_service::Clock;
 use serde::de::DeserializeOwned;
 
 use crate::keys::{self, ConfigPart};
@@ -135,8 +136,7 @@ impl ConfigReader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn report(&self, tenant: TenantId, version: u64, error: Option<&str>) -> Result<(), StoreError> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let at_ms = Clock::system().now();
         let status = serde_json::json!({ "version": version, "at_ms": at_ms, "error": error }).to_string();
         let mut cmd = redis::cmd("HSET");
         cmd.arg(keys::config_status(&self.host)).arg(format!("{}/{tenant}", self.daemon)).arg(status);

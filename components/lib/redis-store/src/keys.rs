@@ -103,6 +103,12 @@ pub fn available(tenant: TenantId, skill: &SkillName) -> String {
     format!("{{{tenant}}}:available:{skill}")
 }
 
+/// What the keys of the index of available agents begin with.
+#[must_use]
+pub fn available_prefix(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:available:")
+}
+
 /// The journal entries of one interaction (list).
 #[must_use]
 pub fn history(tenant: TenantId, interaction: InteractionId) -> String {

@@ -67,6 +67,12 @@ impl StreamReader {
         self.positions.retain(|(key, _)| key != stream);
     }
 
+    /// Most entries per stream and call.
+    #[must_use]
+    pub const fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// Whether it reads nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -1,0 +1,147 @@
+//! The router duty: routes the interactions of every tenant whose lease this process gets.
+//!
+//! ```text
+//! ConfigWatch --> one contender per tenant --lease--> tenure: recover --> drive
+//!                        ^                                                  |
+//!                        '------------- standby, looks every 200 ms <-------' lease lost, commit refused
+//!
+//! drive:   intake (reads, parses) --> engine (decides, pure core) --> batch --> committer --> Redis
+//!          next batch is decided while a commit is on its way; it is sent only after that one was applied
+//! ```
+//!
+//! Parts: `contender` (the lease), `tenure` (recovery and the loop), `engine` (core, memory of commands, record), `batch`
+//! (what a commit writes), `effects` (journal entry to voice effect), `intake`, `remembered`, `audit`, `metrics`.
+//!
+//! What holds: nothing decided leaves this process but through a commit that was applied under the lease; a decision whose
+//! commit was refused is dropped together with the core that made it. The duty never talks to Asterisk, PostgreSQL or a
+//! browser.
+
+mod audit;
+mod batch;
+mod contender;
+mod effects;
+mod engine;
+mod intake;
+mod metrics;
+mod remembered;
+mod tenure;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringdown_domain::TenantId;
+use ringdown_events::CompiledConfig;
+use ringdown_redis_store::{ConfigChange, ConfigReader, RedisPool};
+use ringdown_service::{Life, entropy};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use batch::Retention;
+use contender::Contender;
+use metrics::RouterMetrics;
+
+/// What the duty is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How long a lease lives without renewal.
+    pub lease_ttl: Duration,
+    /// How many replicas must confirm a commit.
+    pub replicas: u32,
+    /// Most commands in one read; a commit holds fewer than twice as many.
+    pub batch: usize,
+    /// How long an ended interaction can be read.
+    pub ended_kept: Duration,
+    /// Journal entries kept, about.
+    pub journal_length: u64,
+}
+
+impl Config {
+    /// Outcomes kept, about: what a client may ask again within five seconds at 10,000 commands/s.
+    const OUTCOMES: u64 = 50_000;
+    /// Voice effects kept per node, about: a minute of 40 calls/s with all their effects.
+    const VOICE: u64 = 10_000;
+
+    fn retention(&self) -> Retention {
+        Retention {
+            ended_s: self.ended_kept.as_secs().max(1),
+            journal: self.journal_length,
+            outcomes: Self::OUTCOMES,
+            voice: Self::VOICE,
+        }
+    }
+}
+
+/// What every part of the duty shares.
+#[derive(Clone, Debug)]
+struct Shared {
+    config: Config,
+    pool: RedisPool,
+    life: Life,
+    metrics: RouterMetrics,
+    /// Names this run of this process in leases.
+    holder: String,
+}
+
+/// Starts the duty's tasks; they end at shutdown.
+pub fn start(config: Config, pool: RedisPool, life: &Life) {
+    let holder = format!("{}/{}/{:08x}", life.node(), std::process::id(), u32::from_le_bytes(entropy::bytes()));
+    let metrics = RouterMetrics::register(life.metrics());
+    let shared = Shared { config, pool, life: life.clone(), metrics, holder };
+    life.spawn("router", supervise(shared));
+}
+
+/// One tenant's contender.
+struct Running {
+    configs: watch::Sender<Arc<CompiledConfig>>,
+    stop: CancellationToken,
+}
+
+/// Follows the configuration: a contender for each tenant that has one.
+async fn supervise(shared: Shared) -> anyhow::Result<()> {
+    let shutdown = shared.life.shutdown();
+    let reader = ConfigReader::new(shared.pool.clone(), "acd", shared.life.node().to_string());
+    let redis = shared.life.readiness("redis");
+    let mut watch = reader.watch();
+    let mut tenants: HashMap<TenantId, Running> = HashMap::new();
+    let mut look = tokio::time::interval(Duration::from_secs(1));
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            change = watch.next() => change_tenant(&shared, &mut tenants, change),
+            _ = look.tick() => match shared.pool.ping().await {
+                Ok(()) => redis.ready(),
+                Err(error) => redis.waiting(error.to_string()),
+            },
+        }
+    }
+}
+
+fn change_tenant(shared: &Shared, tenants: &mut HashMap<TenantId, Running>, change: ConfigChange) {
+    match change {
+        ConfigChange::Taken(config) => {
+            let tenant = config.meta.tenant;
+            match tenants.get(&tenant) {
+                // Nobody listens any more only when the contender is on its way out at shutdown.
+                Some(running) => drop(running.configs.send_replace(config)),
+                None => drop(tenants.insert(tenant, start_tenant(shared, config))),
+            }
+        }
+        ConfigChange::Removed(tenant) => {
+            if let Some(running) = tenants.remove(&tenant) {
+                log::info!(tenant:% = tenant; "the tenant has no configuration any more; its routing ends");
+                running.stop.cancel();
+            }
+        }
+    }
+}
+
+fn start_tenant(shared: &Shared, config: Arc<CompiledConfig>) -> Running {
+    let tenant = config.meta.tenant;
+    let stop = shared.life.shutdown().token().child_token();
+    let (sender, receiver) = watch::channel(config);
+    let contender = Contender::new(shared.clone(), tenant, receiver, stop.clone());
+    shared.life.spawn_finite(format!("router {tenant}"), contender.run());
+    Running { configs: sender, stop }
+}

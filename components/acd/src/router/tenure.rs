@@ -1,0 +1,369 @@
+//! The time during which this process routes a tenant: recovery, then the loop, until stop or loss.
+//!
+//! The loop waits for one thing at a time and never decides on a state that another process may have changed: its core is
+//! built after the lease was acquired, and thrown away with the tenure.
+//!
+//! An ended interaction is withdrawn from a node by its own entry, which carries its record; so it does not matter that the
+//! core has forgotten it when its earlier entries of the same batch are written: `OfferFailed` of an interaction that ends
+//! in the same step is followed by the `End` of the whole.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringdown_acd_core::routing::{OfferIds, Router};
+use ringdown_domain::TenantId;
+use ringdown_events::CompiledConfig;
+use ringdown_redis_store::{
+    CommitError, Committer, Lease, RedisPool, Retry, StoreError, StreamReader, StreamStart, keys, redis, snapshot,
+};
+use ringdown_service::entropy;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::batch::Retention;
+use super::contender::Contender;
+use super::engine::{COMMITS_FIELD, Engine, Prepared, REDIS_RUN_FIELD, Restored};
+use super::intake::{self, Arrivals};
+use super::metrics::TenantLabel;
+use super::remembered::Remembered;
+use super::{Shared, audit};
+
+/// The longest sleep of the loop; figures are told and the command stream is trimmed this often.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How long the last commits may take after a stop was asked for.
+const LAST_COMMIT_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why a tenure ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Asked to.
+    Stopped,
+    /// Somebody else may be the router now.
+    Lost(String),
+    /// The state cannot be read, or a decision cannot be written: repeating may not help.
+    Failed(String),
+}
+
+/// A tenure under way.
+pub(crate) struct Tenure {
+    engine: Engine,
+    lease: Arc<Lease>,
+    arrivals: mpsc::Receiver<Arrivals>,
+    /// Cancelled when the lease is known to be lost.
+    lost: CancellationToken,
+    /// Ends the tenure's tasks.
+    _end: DropGuard,
+    retention: Retention,
+    /// Deadlines wait until the backlog of commands was taken: a phone answered in time counts as answered.
+    caught_up: bool,
+}
+
+/// A commit on its way. It gives the committer back.
+type InFlight = Pin<Box<dyn Future<Output = (Committer, Result<(), Ended>)> + Send>>;
+
+impl Tenure {
+    /// Rebuilds the core from what is committed, and starts to read commands behind the committed position.
+    pub(crate) async fn begin(contender: &mut Contender, lease: Arc<Lease>) -> Result<Self, StoreError> {
+        let (shared, tenant) = (&contender.shared, contender.tenant);
+        let end = CancellationToken::new();
+        let lost = end.child_token();
+        let renewal = renew(shared.pool.clone(), Arc::clone(&lease), lost.clone());
+        shared.life.spawn_finite(format!("lease {tenant}"), renewal);
+        let guard = end.clone().drop_guard();
+        let config = contender.configs.borrow_and_update().clone();
+        let retention = shared.config.retention();
+        let restored = recover(shared, tenant, &config, &lease, &retention).await?;
+        let position = restored.record.position.clone();
+        let engine = Engine::new(tenant, config, restored, shared.metrics.clone());
+        let arrivals = start_intake(shared, tenant, position, end.clone());
+        shared.life.spawn_finite(format!("audit {tenant}"), run_audit(shared.clone(), tenant, end));
+        Ok(Self { engine, lease, arrivals, lost, _end: guard, retention, caught_up: false })
+    }
+
+    /// Routes until stop or loss.
+    pub(crate) async fn drive(mut self, contender: &mut Contender) -> Ended {
+        let mut idle = Some(Committer::new(&contender.shared.pool, contender.shared.config.replicas));
+        let mut in_flight: Option<InFlight> = None;
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        if let Err(ended) = self.take_configuration(contender) {
+            return ended;
+        }
+        loop {
+            contender.heartbeat.touch();
+            let deadline = self.until_deadline(contender);
+            // Not left to the sleep below: it may never be the first to be ready while commands keep coming.
+            if self.caught_up
+                && deadline.is_zero()
+                && let Err(ended) = self.tick(contender)
+            {
+                return ended;
+            }
+            if self.engine.has_work()
+                && let Some(committer) = idle.take()
+            {
+                match self.start_commit(contender, committer) {
+                    Ok(commit) => in_flight = Some(commit),
+                    Err(ended) => return ended,
+                }
+            }
+            let room = self.engine.commands() < contender.shared.config.batch;
+            let step = tokio::select! {
+                biased;
+                () = self.lost.cancelled() => Err(Ended::Lost("the lease is over".to_owned())),
+                (committer, result) = landed(&mut in_flight) => {
+                    in_flight = None;
+                    idle = Some(committer);
+                    result
+                }
+                () = contender.stop.cancelled() => Err(self.finish(contender, idle.take(), in_flight.take()).await),
+                arrivals = self.arrivals.recv(), if room => self.take(contender, arrivals),
+                _changed = contender.configs.changed() => self.take_configuration(contender),
+                () = tokio::time::sleep(deadline), if self.caught_up => self.tick(contender),
+                _ = housekeeping.tick() => {
+                    self.tell_figures(contender);
+                    self.engine.trim_soon();
+                    Ok(())
+                }
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    fn take(&mut self, contender: &Contender, arrivals: Option<Arrivals>) -> Result<(), Ended> {
+        let Some(arrivals) = arrivals else { return Err(Ended::Failed("the reader of commands ended".to_owned())) };
+        self.caught_up |= arrivals.caught_up;
+        let now = contender.shared.life.clock().now();
+        self.engine.take(now, arrivals.list).map_err(not_encoded)
+    }
+
+    fn tick(&mut self, contender: &Contender) -> Result<(), Ended> {
+        self.engine.tick(contender.shared.life.clock().now()).map_err(not_encoded)
+    }
+
+    /// At the start of a tenure too: a restored core must be given its configuration once.
+    fn take_configuration(&mut self, contender: &mut Contender) -> Result<(), Ended> {
+        let config = contender.configs.borrow_and_update().clone();
+        let version = config.meta.version;
+        if version != self.engine.config_version() {
+            log::info!(tenant:% = contender.tenant, version; "configuration taken");
+        }
+        self.engine.configure(contender.shared.life.clock().now(), config).map_err(not_encoded)
+    }
+
+    fn start_commit(&mut self, contender: &Contender, committer: Committer) -> Result<InFlight, Ended> {
+        let prepared = self.engine.prepare(&self.retention).map_err(not_encoded)?;
+        let lease = Arc::clone(&self.lease);
+        Ok(Box::pin(commit(contender.shared.clone(), committer, lease, prepared)))
+    }
+
+    fn until_deadline(&self, contender: &Contender) -> Duration {
+        let now = contender.shared.life.clock().now();
+        let left = self.engine.next_deadline().map(|due| Duration::from_millis(due.since_ms(now)));
+        left.map_or(HOUSEKEEPING, |left| left.min(HOUSEKEEPING))
+    }
+
+    /// After a stop: what was decided is committed, nothing more is read. What is in the stream is the successor's.
+    async fn finish(&mut self, contender: &Contender, idle: Option<Committer>, in_flight: Option<InFlight>) -> Ended {
+        let last = async {
+            let committer = match (idle, in_flight) {
+                (Some(committer), _) => committer,
+                (None, Some(in_flight)) => {
+                    let (committer, result) = in_flight.await;
+                    result?;
+                    committer
+                }
+                (None, None) => return Ok(()),
+            };
+            if self.engine.has_work() { self.start_commit(contender, committer)?.await.1 } else { Ok(()) }
+        };
+        match tokio::time::timeout(LAST_COMMIT_LIMIT, last).await {
+            Ok(Ok(())) => Ended::Stopped,
+            Ok(Err(ended)) => ended,
+            Err(_) => Ended::Lost("the last commit did not end in time; the successor decides anew".to_owned()),
+        }
+    }
+
+    fn tell_figures(&self, contender: &Contender) {
+        let label = TenantLabel { tenant: contender.tenant.to_string() };
+        let metrics = &contender.shared.metrics;
+        let counts = self.engine.counts();
+        let oldest = self.engine.oldest_waiting_ms(contender.shared.life.clock().now());
+        metrics.waiting.get_or_create(&label).set(i64::from(counts.waiting));
+        metrics.available.get_or_create(&label).set(i64::from(counts.agents_available));
+        metrics.oldest_waiting_ms.get_or_create(&label).set(i64::try_from(oldest).unwrap_or(i64::MAX));
+    }
+}
+
+fn not_encoded(error: serde_json::Error) -> Ended {
+    Ended::Failed(format!("a record cannot be written as JSON: {error}"))
+}
+
+/// The end of the commit on its way; never, when there is none.
+async fn landed(in_flight: &mut Option<InFlight>) -> (Committer, Result<(), Ended>) {
+    match in_flight {
+        Some(commit) => commit.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends a commit until it is certain whether it was applied.
+async fn commit(
+    shared: Shared,
+    mut committer: Committer,
+    lease: Arc<Lease>,
+    prepared: Prepared,
+) -> (Committer, Result<(), Ended>) {
+    let started = Instant::now();
+    let mut unknown = false;
+    let result = loop {
+        match committer.commit(&lease, Some(&prepared.guard), &prepared.commit).await {
+            Ok(()) => break Ok(()),
+            Err(CommitError::Moved { found }) if unknown && found == prepared.number => match committer.confirm().await
+            {
+                Ok(()) => break Ok(()),
+                Err(error) => log::warn!(error:% = error; "commit not yet confirmed by the replicas"),
+            },
+            Err(CommitError::Moved { found }) => {
+                let expected = prepared.guard.expected.as_str();
+                break Err(Ended::Lost(format!("commit {found} is in Redis where {expected} was expected")));
+            }
+            Err(CommitError::Fenced { held_by }) => {
+                lease.mark_lost();
+                shared.metrics.commit("fenced", prepared.commands, started.elapsed());
+                break Err(Ended::Lost(format!("fenced: the lease is held by {held_by:?}")));
+            }
+            Err(CommitError::Store(error)) if !error.is_passing() => break Err(Ended::Failed(error.to_string())),
+            Err(error @ (CommitError::Store(_) | CommitError::TooFewReplicas { .. })) => {
+                unknown = true;
+                log::warn!(error:% = error; "commit not confirmed; asking again");
+            }
+        }
+        if lease.is_lost() || lease.is_surely_over() {
+            lease.mark_lost();
+            break Err(Ended::Lost("the lease ended while Redis did not answer".to_owned()));
+        }
+        tokio::time::sleep(committer.pause_after_failure()).await;
+    };
+    let label = if result.is_ok() { "ok" } else { "refused" };
+    shared.metrics.commit(label, prepared.commands, started.elapsed());
+    (committer, result)
+}
+
+/// Renews the lease until the tenure ends; tells when it is lost.
+async fn renew(pool: RedisPool, lease: Arc<Lease>, lost: CancellationToken) {
+    let every = lease.ttl() / 4;
+    loop {
+        tokio::select! {
+            () = lost.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        match lease.renew(&pool).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(_)) => {}
+            Err(_) if !lease.is_surely_over() => continue,
+            Err(error) => log::warn!(error:% = error; "the lease could not be renewed in its time"),
+        }
+        lease.mark_lost();
+        lost.cancel();
+        return;
+    }
+}
+
+fn start_intake(
+    shared: &Shared,
+    tenant: TenantId,
+    position: String,
+    end: CancellationToken,
+) -> mpsc::Receiver<Arrivals> {
+    let (sender, receiver) = mpsc::channel(intake::BATCHES_AHEAD);
+    let mut reader = StreamReader::new(&shared.pool, "intake", shared.config.batch);
+    reader.follow(&keys::commands(tenant), StreamStart::After(position));
+    shared.life.spawn_finite(format!("intake {tenant}"), intake::read(reader, sender, end));
+    receiver
+}
+
+/// Rebuilds everything a tenure starts from. The lease is held, so nobody else writes meanwhile.
+async fn recover(
+    shared: &Shared,
+    tenant: TenantId,
+    config: &CompiledConfig,
+    lease: &Lease,
+    retention: &Retention,
+) -> Result<Restored, StoreError> {
+    let limit = usize::try_from(retention.outcomes).unwrap_or(usize::MAX);
+    let (state, remembered, marks) = tokio::try_join!(
+        snapshot::read_as_lease_holder(&shared.pool, tenant),
+        Remembered::rebuild(&shared.pool, tenant, limit),
+        read_marks(&shared.pool, tenant),
+    )?;
+    let mut record = state.router.clone();
+    if record.position.is_empty() {
+        record.position = "0-0".to_owned();
+    }
+    // Another run of Redis may have lost what it had acknowledged (a crash of the host, a fail-over): readers of the
+    // journal must not take its numbers for those they know.
+    if record.journal_epoch.is_empty() || marks.last_run != marks.this_run {
+        record.journal_epoch = format!("{:016x}", u64::from_le_bytes(entropy::bytes()));
+    }
+    record.epoch = lease.epoch();
+    let ids = OfferIds::new(tenant, lease.epoch());
+    let core = Router::restore(ids, config, state.agents, state.interactions, &record);
+    let repairs = core.counts().repairs;
+    if repairs > 0 {
+        log::error!(tenant:% = tenant, repairs; "records disagreed and were put right");
+    }
+    Ok(Restored { core, record, remembered, commits: marks.commits, redis_run: marks.this_run })
+}
+
+/// What the router's hash holds beyond its record, and which run of Redis answers.
+struct Marks {
+    commits: u64,
+    last_run: String,
+    this_run: String,
+}
+
+async fn read_marks(pool: &RedisPool, tenant: TenantId) -> Result<Marks, StoreError> {
+    let mut fields = redis::cmd("HGETALL");
+    fields.arg(keys::router(tenant));
+    let fields: HashMap<String, String> = pool.run("recover", Retry::Safe, &fields).await?;
+    let mut info = redis::cmd("INFO");
+    info.arg("server");
+    let info: String = pool.run("recover", Retry::Safe, &info).await?;
+    let this_run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
+    Ok(Marks {
+        commits: fields.get(COMMITS_FIELD).and_then(|text| text.parse().ok()).unwrap_or(0),
+        last_run: fields.get(REDIS_RUN_FIELD).cloned().unwrap_or_default(),
+        this_run: this_run.trim().to_owned(),
+    })
+}
+
+/// Checks the tenant's state over and over while this process routes it.
+async fn run_audit(shared: Shared, tenant: TenantId, end: CancellationToken) {
+    let label = TenantLabel { tenant: tenant.to_string() };
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep(audit::REST) => {}
+        }
+        let found = tokio::select! {
+            () = end.cancelled() => return,
+            found = audit::pass(&shared.pool, tenant) => found,
+        };
+        match found {
+            Ok(wrong) => {
+                let count = i64::try_from(wrong.len()).unwrap_or(i64::MAX);
+                shared.metrics.inconsistent.get_or_create(&label).set(count);
+                if let Some(first) = wrong.first() {
+                    log::error!(tenant:% = tenant, count, first; "the audit found records that disagree");
+                }
+            }
+            Err(error) => log::debug!(tenant:% = tenant, error:% = error; "audit broken off"),
+        }
+    }
+}
