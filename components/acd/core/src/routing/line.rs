@@ -26,10 +26,10 @@ use ringdown_events::MAX_CANDIDATES;
 use super::skills::{Grade, Grades};
 
 const NOBODY: u32 = u32::MAX;
-/// Seats at the start: 16 words per ability.
-const FIRST_SEATS: usize = 1_024;
+/// Seats at the start: 16 words per ability. Tests sweep often.
+const FIRST_SEATS: usize = if cfg!(test) { 64 } else { 1_024 };
 /// Longest tail a search merges in instead of sorting the group: two words per ability.
-const MAX_TAIL: usize = 128;
+const MAX_TAIL: usize = if cfg!(test) { 3 } else { 128 };
 
 /// The number of an ability somebody asked for.
 pub(super) type AbilityId = u32;
@@ -257,6 +257,11 @@ impl Line {
     /// How many agents have the skill, available or not.
     pub(super) fn owners(&self, skill: u32) -> u32 {
         self.owners.get(skill as usize).copied().unwrap_or(0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_seat(&self, agent: u32) -> bool {
+        self.people[agent as usize].seat != NOBODY
     }
 
     fn set_bits(&mut self, agent: u32, seat: usize) {

@@ -1,1 +1,10 @@
+//! Three ways to find a fault: a table of every situation and input ([`table`]), a naive model fed the same random history
+//! ([`history`] against [`model`]), and what must hold after every step ([`conservation`]). Single features are in
+//! [`features`].
+//!
+//! `RINGDOWN_STEPS` scales the random histories (default 3,000,000 steps); `RINGDOWN_SEED` runs one seed only.
 
+mod conservation;
+mod history;
+mod model;
+mod setup;

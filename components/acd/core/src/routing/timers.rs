@@ -58,4 +58,9 @@ impl Timers {
         let pause = self.pauses.first().map(|(until, _)| *until);
         due.into_iter().chain(pause).min()
     }
+
+    #[cfg(test)]
+    pub(super) fn all(&self) -> (Vec<(TimestampMs, Timer)>, Vec<(TimestampMs, AgentId)>) {
+        (self.due.iter().copied().collect(), self.pauses.iter().copied().collect())
+    }
 }

@@ -19,7 +19,7 @@ use super::skills::{Grade, Grades};
 /// The bucket of sets that need nothing.
 const ANYBODY: usize = 0;
 /// Sets without interactions kept for the next one who needs the same, before they are swept out.
-const MAX_IDLE_SETS: usize = 4_096;
+const MAX_IDLE_SETS: usize = if cfg!(test) { 3 } else { 4_096 };
 
 /// The number of a set.
 pub(super) type SetId = u32;
@@ -160,6 +160,19 @@ impl Waiting {
     /// How many interactions wait.
     pub(super) fn len(&self) -> u32 {
         self.waiting
+    }
+
+    /// Every place and the set it stands in, and the number of bucket entries.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> (Vec<(Place, SetId)>, usize) {
+        let of = |(set, entry): (u32, &NeedSet)| entry.waiting.iter().map(|p| (*p, set)).collect::<Vec<_>>();
+        ((0..).zip(&self.sets).flat_map(of).collect(), self.buckets.iter().map(BTreeSet::len).sum())
+    }
+
+    /// How many interactions use sets.
+    #[cfg(test)]
+    pub(super) fn users(&self) -> u32 {
+        self.sets.iter().map(|set| set.users).sum()
     }
 
     fn add_set(&mut self, needs: Grades, line: &mut Line) -> SetId {
