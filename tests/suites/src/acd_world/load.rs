@@ -1,0 +1,108 @@
+//! Callers and agents that keep a router busy through every fault: each step is asked until it has an outcome.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::bail;
+use ringdown_domain::{AgentId, Delivery, EndReason, InteractionId, OfferFailure, OfferId};
+use ringdown_events::{Command, Done, RefusalCode};
+use uuid::Uuid;
+
+use super::random::Random;
+use super::{World, new_interaction};
+
+/// What the load did, shared by its workers.
+#[derive(Debug, Default)]
+pub struct Load {
+    stop: AtomicBool,
+    accepted: Mutex<BTreeSet<InteractionId>>,
+    ended: Mutex<BTreeSet<InteractionId>>,
+    steps: AtomicU64,
+}
+
+impl Load {
+    /// Workers may end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Interactions whose creation was acknowledged.
+    pub fn accepted(&self) -> BTreeSet<InteractionId> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Interactions whose end was acknowledged.
+    pub fn ended(&self) -> BTreeSet<InteractionId> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Commands answered.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Creates and ends interactions until the stop. One in ten is left as it is, so that the queue and the agents are not
+    /// empty at rest.
+    ///
+    /// # Errors
+    /// A step had no outcome, or one that cannot be.
+    pub async fn work(self: Arc<Self>, world: Arc<World>, seed: u64) -> anyhow::Result<()> {
+        let mut random = Random::new(seed);
+        let mut left = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            let id = InteractionId(Uuid::now_v7());
+            let (_, skills) = &world.agents[random.below(world.agents.len() as u64) as usize];
+            let needs = random.needs(skills);
+            let delivery = if random.below(3) == 0 { Delivery::Ring } else { Delivery::Direct };
+            let Done::Created { offered, .. } = self.done(&world, new_interaction(id, delivery, &needs)).await? else {
+                bail!("{id}: created, but not told so");
+            };
+            self.accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            if let (Delivery::Ring, Some((agent, offer))) = (delivery, offered) {
+                self.ring(&world, &mut random, id, agent, offer).await?;
+            }
+            tokio::time::sleep(Duration::from_millis(random.below(100))).await;
+            if left < 3 && random.below(10) == 0 {
+                left += 1;
+                continue;
+            }
+            let reason = if random.below(2) == 0 { EndReason::CallerHangup } else { EndReason::Completed };
+            self.done(&world, Command::EndInteraction { interaction: id, reason, at_ms: None }).await?;
+            self.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        }
+        Ok(())
+    }
+
+    async fn ring(
+        &self,
+        world: &World,
+        random: &mut Random,
+        interaction: InteractionId,
+        agent: AgentId,
+        offer: OfferId,
+    ) -> anyhow::Result<()> {
+        self.done(world, Command::RingOffer { interaction, offer }).await?;
+        if random.below(4) > 0 {
+            self.done(world, Command::AcceptOffer { interaction, offer }).await?;
+            return Ok(());
+        }
+        let failure = OfferFailure::Rejected;
+        self.done(world, Command::FailOffer { interaction, offer, failure, sip_code: Some(603) }).await?;
+        let status = ringdown_domain::AgentStatus::Ready;
+        self.done(world, Command::SetAgentStatus { agent, status }).await?;
+        Ok(())
+    }
+
+    async fn done(&self, world: &World, command: Command) -> anyhow::Result<Done> {
+        let outcome = world.ask(command.clone()).await?;
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        match outcome.result {
+            Ok(done) => Ok(done),
+            // The ring time may have passed while nobody routed.
+            Err(refusal) if refusal.code == RefusalCode::StaleOffer => Ok(Done::Unchanged),
+            Err(refusal) => bail!("{command:?} refused: {refusal:?}"),
+        }
+    }
+}
