@@ -14,7 +14,7 @@
 //!
 //! The parts: `skills` (names as numbers), `line` (available agents in order), `waiting` (waiting interactions by need), `slots`
 //! (the records), `arrival`, `offers`, `ending`, `agents`, `config`, `restore` (one kind of input each), `settling` (the two
-//! searches), `timers`, `changes` (what the shell must write).
+//! searches), `timers`, `changes` (what the shell must write), `hashing`.
 //!
 //! What holds after every call, and what tests check:
 //! - An interaction is in exactly one place: waiting, with one agent (offered or connected), or over.
@@ -29,6 +29,7 @@ mod arrival;
 mod changes;
 mod config;
 mod ending;
+mod hashing;
 mod line;
 mod offers;
 mod restore;
@@ -42,7 +43,6 @@ mod waiting;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
 use std::hash::BuildHasherDefault;
 
 use ringdown_domain::{AgentId, InteractionId, QueueId, TimestampMs};
@@ -65,7 +65,7 @@ pub const MAX_WAITING: u32 = 100_000;
 pub const BUSY_PAUSE_MS: u64 = 1_000;
 
 /// Iteration order is never relied on; a fixed hasher keeps the core free of random sources.
-type Hashing = BuildHasherDefault<DefaultHasher>;
+type Hashing = BuildHasherDefault<hashing::Folding>;
 
 /// The live ACD of one tenant. See the module's text.
 #[derive(Debug)]

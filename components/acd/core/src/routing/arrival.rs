@@ -70,9 +70,9 @@ impl Router {
         if let Some(unknown) = new.requirements.iter().find(|need| !self.skills.is_known(&need.skill)) {
             return refuse(RefusalCode::UnknownSkill, format!("no skill {}", unknown.skill));
         }
-        let mut merged = skills::merge(&rules.requirements, &new.requirements);
         // A queue may still name a skill that was removed; nobody could ever serve it.
-        merged.retain(|need| self.skills.is_known(&need.skill));
+        let of_queue = rules.requirements.iter().filter(|need| self.skills.is_known(&need.skill));
+        let merged = skills::merge(of_queue.chain(&new.requirements));
         if merged.len() > MAX_REQUIREMENTS {
             return refuse(RefusalCode::Malformed, "requirements must be at most 16, the queue's included");
         }

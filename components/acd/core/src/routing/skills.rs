@@ -32,9 +32,18 @@ impl Grades {
         &self.list
     }
 
+    pub(super) fn signature(&self) -> u64 {
+        self.signature
+    }
+
+    /// False when needs of this signature are certainly not met.
+    pub(super) fn may_meet(&self, signature: u64) -> bool {
+        signature & !self.signature == 0
+    }
+
     /// True when these abilities satisfy every need.
     pub(super) fn meet(&self, needs: &Self) -> bool {
-        needs.signature & !self.signature == 0 && needs.list.iter().all(|need| self.has(*need))
+        self.may_meet(needs.signature) && needs.list.iter().all(|need| self.has(*need))
     }
 
     fn has(&self, need: Grade) -> bool {
@@ -91,10 +100,9 @@ impl Skills {
     }
 }
 
-/// Requirements of two sources as one list: sorted by name, each skill once at the higher level.
-pub(super) fn merge(one: &[SkillRequirement], other: &[SkillRequirement]) -> Vec<SkillRequirement> {
-    let mut merged: Vec<SkillRequirement> = Vec::with_capacity(one.len() + other.len());
-    merged.extend(one.iter().chain(other).cloned());
+/// Requirements as one list: sorted by name, each skill once at its highest level.
+pub(super) fn merge<'a>(requirements: impl Iterator<Item = &'a SkillRequirement>) -> Vec<SkillRequirement> {
+    let mut merged: Vec<SkillRequirement> = requirements.cloned().collect();
     merged.sort_unstable_by(|a, b| a.skill.cmp(&b.skill).then(b.min_level.cmp(&a.min_level)));
     merged.dedup_by(|later, first| later.skill == first.skill);
     merged

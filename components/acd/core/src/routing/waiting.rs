@@ -7,7 +7,7 @@
 //!
 //! This index never knows agents, only what somebody can do.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ringdown_domain::{InteractionId, TimestampMs};
 use ringdown_events::MAX_CANDIDATES;
@@ -19,7 +19,7 @@ use super::skills::{Grade, Grades};
 /// The bucket of sets that need nothing.
 const ANYBODY: usize = 0;
 /// Sets without interactions kept for the next one who needs the same, before they are swept out.
-const MAX_IDLE_SETS: usize = if cfg!(test) { 3 } else { 4_096 };
+const MAX_IDLE_SETS: usize = if cfg!(test) { 3 } else { 32_768 };
 
 /// The number of a set.
 pub(super) type SetId = u32;
@@ -52,8 +52,9 @@ pub(super) struct Waiting {
     free_sets: Vec<SetId>,
     idle_sets: usize,
     by_needs: HashMap<Box<[Grade]>, SetId, Hashing>,
-    /// Bucket 0 is for sets that need nothing, bucket n + 1 for skill n.
-    buckets: Vec<BTreeSet<(Place, SetId)>>,
+    /// Bucket 0 is for sets that need nothing, bucket n + 1 for skill n. The value is the signature of the set's needs, so
+    /// that most sets are passed by without being looked up.
+    buckets: Vec<BTreeMap<(Place, SetId), u64>>,
     waiting: u32,
 }
 
@@ -89,6 +90,7 @@ impl Waiting {
     pub(super) fn insert(&mut self, set: SetId, place: Place, line: &Line) {
         let entry = &mut self.sets[set as usize];
         let first = entry.waiting.first().copied();
+        let signature = entry.needs.signature();
         if !entry.waiting.insert(place) {
             debug_assert!(false, "an interaction waits once");
             return;
@@ -99,13 +101,13 @@ impl Waiting {
                 entry.bucket = rarest_bucket(&entry.needs, line);
                 let bucket = entry.bucket;
                 if self.buckets.len() <= bucket {
-                    self.buckets.resize_with(bucket + 1, BTreeSet::new);
+                    self.buckets.resize_with(bucket + 1, BTreeMap::new);
                 }
-                self.buckets[bucket].insert((place, set));
+                self.buckets[bucket].insert((place, set), signature);
             }
             Some(first) if place < first => {
                 self.buckets[entry.bucket].remove(&(first, set));
-                self.buckets[entry.bucket].insert((place, set));
+                self.buckets[entry.bucket].insert((place, set), signature);
             }
             Some(_) => {}
         }
@@ -122,7 +124,7 @@ impl Waiting {
         if was_first {
             self.buckets[entry.bucket].remove(&(place, set));
             if let Some(next) = entry.waiting.first() {
-                self.buckets[entry.bucket].insert((*next, set));
+                self.buckets[entry.bucket].insert((*next, set), entry.needs.signature());
             }
         }
     }
@@ -132,9 +134,12 @@ impl Waiting {
         found.clear();
         let own = profile.list().iter().map(|grade| grade.skill as usize + 1);
         for bucket in [ANYBODY].into_iter().chain(own).filter_map(|bucket| self.buckets.get(bucket)) {
-            for (first, set) in bucket {
+            for ((first, set), signature) in bucket {
                 if found.len() == MAX_CANDIDATES && found[MAX_CANDIDATES - 1] < *first {
                     break;
+                }
+                if !profile.may_meet(*signature) {
+                    continue;
                 }
                 let entry = &self.sets[*set as usize];
                 if profile.meet(&entry.needs) {
@@ -166,7 +171,7 @@ impl Waiting {
     #[cfg(test)]
     pub(super) fn all(&self) -> (Vec<(Place, SetId)>, usize) {
         let of = |(set, entry): (u32, &NeedSet)| entry.waiting.iter().map(|p| (*p, set)).collect::<Vec<_>>();
-        ((0..).zip(&self.sets).flat_map(of).collect(), self.buckets.iter().map(BTreeSet::len).sum())
+        ((0..).zip(&self.sets).flat_map(of).collect(), self.buckets.iter().map(BTreeMap::len).sum())
     }
 
     /// How many interactions use sets.
