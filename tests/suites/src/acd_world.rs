@@ -2,6 +2,7 @@
 
 pub mod ledger;
 pub mod load;
+pub mod peer;
 pub mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +79,12 @@ impl World {
             builder = builder.env(*name, *value);
         }
         builder.start()
+    }
+
+    /// Where Redis is.
+    #[must_use]
+    pub fn redis_url(&self) -> &str {
+        &self.redis_url
     }
 
     /// SIGKILL for Redis, which stays away for a while and comes back with its data.

@@ -136,7 +136,7 @@ impl CommandClient {
             .map_err(|error| StoreError::Unreadable { what: "append_command", detail: error.to_string() })?;
         let mut cmd = redis::cmd("XADD");
         cmd.arg(keys::commands(tenant)).arg("*").arg(keys::ENTRY_FIELD).arg(text);
-        let _id: String = self.pool.run("append_command", Retry::Safe, &cmd).await?;
+        let _id: String = self.pool.run_shared("append_command", Retry::Safe, &cmd).await?;
         Ok(())
     }
 
