@@ -186,7 +186,7 @@ impl Centre {
     fn command(&mut self, command: &Command) -> Done {
         self.commands += 1;
         let done = self.router.command(TimestampMs(self.commands / COMMANDS_PER_MS), command).unwrap();
-        if self.commands % BATCH == 0 {
+        if self.commands.is_multiple_of(BATCH) {
             self.router.drain_events(&mut self.events);
             self.router.drain_changes(&mut self.changes);
             divan::black_box((&self.events, &self.changes));

@@ -21,10 +21,12 @@ impl OfferIds {
     /// `epoch` is the fencing epoch of the lease under which the router runs.
     #[must_use]
     pub fn new(tenant: TenantId, epoch: u64) -> Self {
-        let (_, low) = tenant.0.as_u64_pair();
+        let (high, low) = tenant.0.as_u64_pair();
+        // Spread, so that tenants with neighbouring ids do not get neighbouring offers.
+        let tenant = (high.rotate_left(32) ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // 2^32 take-overs of one tenant are out of reach, so the low half tells them apart.
         let epoch = u32::try_from(epoch & u64::from(u32::MAX)).expect("masked to 32 bits");
-        Self { tenant: low, epoch, counter: 0 }
+        Self { tenant, epoch, counter: 0 }
     }
 
     /// The next identity. After 2^32 within one millisecond and epoch they would repeat.

@@ -4,7 +4,11 @@
 //!
 //! `RINGDOWN_STEPS` scales the random histories (default 3,000,000 steps); `RINGDOWN_SEED` runs one seed only.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it looks for, not all it does not")]
+
 mod conservation;
+mod features;
 mod history;
 mod model;
 mod setup;
+mod table;

@@ -60,7 +60,12 @@ impl Timers {
     }
 
     #[cfg(test)]
-    pub(super) fn all(&self) -> (Vec<(TimestampMs, Timer)>, Vec<(TimestampMs, AgentId)>) {
-        (self.due.iter().copied().collect(), self.pauses.iter().copied().collect())
+    pub(super) fn all_due(&self) -> Vec<(TimestampMs, Timer)> {
+        self.due.iter().copied().collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn all_pauses(&self) -> Vec<(TimestampMs, AgentId)> {
+        self.pauses.iter().copied().collect()
     }
 }

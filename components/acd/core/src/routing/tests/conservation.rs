@@ -143,7 +143,7 @@ pub(super) fn check(router: &Router) {
             assert_eq!(waiting, None, "{record:?} is free and this waits");
         }
     }
-    let (due, paused) = router.timers.all();
+    let (due, paused) = (router.timers.all_due(), router.timers.all_pauses());
     assert!(due.iter().eq(timers.iter()), "timers {due:?}, records say {timers:?}");
     assert!(paused.iter().eq(pauses.iter()), "pauses {paused:?}, records say {pauses:?}");
     let figures = router.counts();

@@ -231,7 +231,7 @@ impl History {
                 self.offers.push((interaction.id, offer));
             }
         }
-        if self.step % 8 == 0 {
+        if self.step.is_multiple_of(8) {
             assert!(conservation::sorted_agents(&self.router).into_values().eq(self.model.agents.values()));
             assert!(conservation::sorted_live(&self.router).into_values().eq(self.model.live.values()));
             conservation::check(&self.router);
