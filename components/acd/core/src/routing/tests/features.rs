@@ -479,7 +479,7 @@ fn records_that_disagree_are_put_right() {
 fn everything_can_be_drained_for_a_rebuild() {
     let mut stage = Stage::open(&plain(3));
     stage.create(ringing(1)).unwrap();
-    (2..5).for_each(|number| drop(stage.create(new_interaction(number, vec![need(1, 1)]))));
+    (2..5).for_each(|number| assert_eq!(stage.create(new_interaction(number, vec![need(1, 1)])), None));
     let mut everything = Changes::default();
     stage.router.drain_everything(&mut everything);
     assert_eq!((everything.agents.len(), everything.interactions.len()), (3, 4));
