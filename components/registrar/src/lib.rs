@@ -1,0 +1,32 @@
+//! The registrar: SIP over UDP and TCP in, one core that decides, Redis behind it.
+//!
+//! ```text
+//! UDP socket --reader--\                                   /--> UDP sockets, TCP connections
+//! TCP connection -------> inbox -> driver (owns the core) --
+//! configuration watch --/    ^                             \--> store workers (one per slice of AORs) -> Redis
+//!                            '---- results ----------------------'
+//! ```
+//!
+//! | part | for |
+//! |---|---|
+//! | [`Config`] | the environment |
+//! | `driver` | the one task that owns the core: one input, all its effects, the next input |
+//! | `udp`, `tcp` | bytes in and out, with bounds |
+//! | `store` | bindings in Redis: one script per REGISTER |
+//! | `directory` | realms and credentials from the compiled configuration; bindings at the start |
+//! | `metrics` | what is counted |
+//!
+//! One reader per socket and one owner of the core: what came first is handled and sent first, so responses of a call
+//! cannot overtake each other. The driver never waits for anything but its inbox.
+
+mod config;
+mod directory;
+mod driver;
+mod metrics;
+mod start;
+mod store;
+mod tcp;
+mod udp;
+
+pub use config::Config;
+pub use start::start;

@@ -1,0 +1,362 @@
+//! The whole SIP edge as one machine: datagrams, frames, store results and time in; sends and store orders out.
+//!
+//! ```text
+//!  receive, stored, closed, tick           next_effect, next_deadline_ms
+//!        |                                        ^
+//!        v                                        |
+//!  classify -> authenticate -> register / route -> transactions -> effects in the order they were decided
+//! ```
+//! Who may do what:
+//! - An Asterisk node (known by address **and** port) may call any address of record, without credentials.
+//! - A phone registers and calls with digest credentials; whatever it calls goes to an Asterisk node.
+//! - Requests inside a dialog are routed by the token in our Record-Route, to the node or the phone's current binding.
+//!
+//! Nothing here resolves a name or opens a connection, so nobody's odd address can delay somebody else's call. One core
+//! handles its messages one after the other: responses of a call cannot overtake each other.
+
+mod build;
+mod clients;
+mod directory;
+mod forks;
+mod ids;
+mod register;
+mod requests;
+mod responses;
+mod route;
+mod servers;
+mod timers;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use ringdown_domain::TenantId;
+
+pub use directory::{Directory, Realm};
+
+use crate::bindings::{Aor, Binding, Change, Flow, Locations, Refusal};
+use crate::digest::{Digest, NonceKey};
+use crate::message::Method;
+use clients::{Client, ClientKey};
+use forks::ForkState;
+use ids::Ids;
+use servers::Server;
+use timers::Timers;
+
+/// Most server transactions at once; further requests are answered 503. About 2 KB each.
+pub const MAX_TRANSACTIONS: usize = 100_000;
+/// Timer C: how long a call may ring, RFC 3261 16.6 step 11 (more than 3 minutes).
+pub const TIMER_C_MS: u64 = 181_000;
+
+/// A host and port as we write them into Via and Record-Route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// An address (IPv6 in brackets) or a name that phones and nodes can reach.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// What the shell decided before the start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our UDP sockets as others reach them, at least one; [`Flow::Udp`] counts them.
+    pub udp: Vec<Place>,
+    /// Our TCP listener as others reach it.
+    pub tcp: Option<Place>,
+    /// Everything else that means us in Route and Request-URI.
+    pub aliases: BTreeSet<Place>,
+    /// Ports on which every literal address means us (listeners on 0.0.0.0).
+    pub any_address_ports: BTreeSet<u16>,
+    /// The Asterisk nodes, by source address and port.
+    pub nodes: Vec<SocketAddr>,
+    /// Names this life of this process in bindings.
+    pub holder: String,
+    /// How long an INVITE may stay without any response, milliseconds.
+    pub no_response_ms: u64,
+    /// Signs nonces and route tokens.
+    pub key: NonceKey,
+    /// Where branches and tags come from: drawn by the shell, new for each start.
+    pub seed: [u8; 32],
+}
+
+/// An order to the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send these bytes; report failure with [`Edge::unreachable`] or [`Edge::closed`].
+    Send {
+        /// Which way.
+        flow: Flow,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Change bindings: all of it or nothing. Report with [`Edge::stored`] in any case.
+    Store {
+        /// Names this order.
+        operation: u64,
+        /// Whose AOR.
+        tenant: TenantId,
+        /// Which AOR.
+        aor: Aor,
+        /// Call-ID of the REGISTER, for the order check.
+        call_id: String,
+        /// Its CSeq.
+        cseq: u32,
+        /// The changes.
+        changes: Vec<Change>,
+    },
+    /// Remove a binding that expired or lost its connection, unless a newer one took its place. No report.
+    Forget {
+        /// Whose AOR.
+        tenant: TenantId,
+        /// Which AOR.
+        aor: Aor,
+        /// The binding that is gone.
+        binding: Box<Binding>,
+    },
+    /// Count something.
+    Observe(Observation),
+}
+
+/// Something worth counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Observation {
+    /// A request got its final answer from us or through us.
+    Answered {
+        /// Its method.
+        method: Method,
+        /// 200 to 699.
+        status: u16,
+    },
+    /// Credentials were wrong, stale, or of another user.
+    AuthFailure(&'static str),
+    /// Bytes were dropped without an answer.
+    Dropped(&'static str),
+}
+
+/// What the store said to [`Effect::Store`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreResult {
+    /// Done; these are all bindings of the AOR now.
+    Done(Vec<Binding>),
+    /// Nothing was changed.
+    Refused(Refusal),
+    /// It is not known whether it was done: the store did not answer.
+    Unavailable,
+}
+
+/// Numbers for the gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Server transactions.
+    pub server_transactions: usize,
+    /// Client transactions.
+    pub client_transactions: usize,
+    /// Bindings in memory.
+    pub bindings: usize,
+    /// Forwarded requests without a final answer.
+    pub pending_forks: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum TimerKey {
+    ServerRepeat(u64),
+    ServerEnd(u64),
+    ClientRepeat(ClientKey),
+    ClientEnd(ClientKey),
+    /// No response at all on this branch of this fork.
+    NoResponse(u64, usize),
+    TimerC(u64, usize),
+    /// No final response after our CANCEL.
+    AfterCancel(u64, usize),
+    Expiry,
+}
+
+/// The SIP edge.
+pub struct Edge {
+    settings: Settings,
+    directory: Directory,
+    digest: Digest,
+    locations: Locations,
+    connections: BTreeSet<u64>,
+    servers: BTreeMap<u64, Server>,
+    server_keys: BTreeMap<Vec<u8>, u64>,
+    clients: BTreeMap<ClientKey, Client>,
+    clients_by_flow: BTreeMap<Flow, BTreeSet<ClientKey>>,
+    forks: BTreeMap<u64, ForkState>,
+    /// REGISTER transactions that wait for the store, by operation.
+    storing: BTreeMap<u64, register::Storing>,
+    timers: Timers<TimerKey>,
+    ids: Ids,
+    next_number: u64,
+    next_node: usize,
+    effects: VecDeque<Effect>,
+}
+
+impl Edge {
+    /// An edge without bindings and without a directory; answers 503 until it has one.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            digest: Digest::new(settings.key.clone()),
+            ids: Ids::new(settings.seed),
+            settings,
+            directory: Directory::default(),
+            locations: Locations::default(),
+            connections: BTreeSet::new(),
+            servers: BTreeMap::new(),
+            server_keys: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            clients_by_flow: BTreeMap::new(),
+            forks: BTreeMap::new(),
+            storing: BTreeMap::new(),
+            timers: Timers::new(),
+            next_number: 0,
+            next_node: 0,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Replaces who exists.
+    pub fn set_directory(&mut self, directory: Directory) {
+        self.directory = directory;
+    }
+
+    /// Replaces the bindings of an AOR by what the store holds. Those whose stream ended with another process life are
+    /// left out.
+    pub fn load_location(&mut self, aor: &Aor, mut bindings: Vec<Binding>) {
+        bindings.retain(|binding| self.is_reachable(binding));
+        self.locations.set(aor, bindings);
+        self.arm_expiry();
+    }
+
+    /// A stream was accepted.
+    pub fn opened(&mut self, connection: u64) {
+        self.connections.insert(connection);
+    }
+
+    /// A stream ended: its bindings are dropped and what waits for it fails.
+    pub fn closed(&mut self, connection: u64, peer: SocketAddr, now_ms: u64) {
+        self.connections.remove(&connection);
+        let flow = Flow::Tcp { connection, peer };
+        for removed in self.locations.drop_flow(flow) {
+            self.forget(removed);
+        }
+        self.arm_expiry();
+        self.unreachable(flow, now_ms);
+    }
+
+    /// Sending to this flow failed at once.
+    pub fn unreachable(&mut self, flow: Flow, now_ms: u64) {
+        let keys = self.clients_by_flow.get(&flow).cloned().unwrap_or_default();
+        for key in keys {
+            self.step_client(key, crate::transaction::ClientEvent::SendFailed, None, now_ms);
+        }
+    }
+
+    /// Lets everything happen that is due.
+    pub fn tick(&mut self, now_ms: u64) {
+        while let Some(key) = self.timers.pop_due(now_ms) {
+            self.on_timer(key, now_ms);
+        }
+    }
+
+    /// The next order, in the order they were decided. Drain after every input.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Self::tick`] is due next.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.timers.next_ms()
+    }
+
+    /// Numbers for the gauges.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            server_transactions: self.servers.len(),
+            client_transactions: self.clients.len(),
+            bindings: self.locations.len(),
+            pending_forks: self.forks.values().filter(|fork| !fork.fork.is_answered()).count(),
+        }
+    }
+
+    /// The bindings of an AOR in memory.
+    pub fn bindings(&self, aor: &Aor) -> &[Binding] {
+        self.locations.all(aor)
+    }
+
+    fn on_timer(&mut self, key: TimerKey, now_ms: u64) {
+        use crate::proxy::BranchEvent;
+        use crate::transaction::{ClientEvent, ServerEvent};
+        match key {
+            TimerKey::ServerRepeat(id) => {
+                self.step_server(id, ServerEvent::Repeat, now_ms);
+            }
+            TimerKey::ServerEnd(id) => {
+                self.step_server(id, ServerEvent::End, now_ms);
+            }
+            TimerKey::ClientRepeat(key) => self.step_client(key, ClientEvent::Repeat, None, now_ms),
+            TimerKey::ClientEnd(key) => self.step_client(key, ClientEvent::End, None, now_ms),
+            TimerKey::NoResponse(fork, branch) => {
+                self.quiet_branch(fork, branch);
+                self.step_branch(fork, branch, BranchEvent::Silence, None, now_ms);
+            }
+            TimerKey::AfterCancel(fork, branch) => {
+                self.step_branch(fork, branch, BranchEvent::Silence, None, now_ms);
+                if let Some(key) = self.client_of(fork, branch) {
+                    self.end_client(key);
+                }
+            }
+            TimerKey::TimerC(fork, branch) => {
+                self.step_branch(fork, branch, BranchEvent::RingsTooLong, None, now_ms);
+            }
+            TimerKey::Expiry => {
+                for removed in self.locations.expire(now_ms) {
+                    self.forget(removed);
+                }
+                self.arm_expiry();
+            }
+        }
+    }
+
+    fn forget(&mut self, removed: crate::bindings::Removed) {
+        if let Some(tenant) = self.directory.tenant(&removed.aor.realm) {
+            let (aor, binding) = (removed.aor, Box::new(removed.binding));
+            self.effects.push_back(Effect::Forget { tenant, aor, binding });
+        }
+    }
+
+    fn arm_expiry(&mut self) {
+        match self.locations.next_expiry_ms() {
+            Some(at_ms) => self.timers.set(TimerKey::Expiry, at_ms),
+            None => {
+                self.timers.clear(TimerKey::Expiry);
+            }
+        }
+    }
+
+    fn is_reachable(&self, binding: &Binding) -> bool {
+        match binding.flow {
+            Flow::Udp { .. } => true,
+            Flow::Tcp { connection, .. } => {
+                binding.holder == self.settings.holder && self.connections.contains(&connection)
+            }
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        self.effects.push_back(Effect::Send { flow, bytes });
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        self.effects.push_back(Effect::Observe(observation));
+    }
+}

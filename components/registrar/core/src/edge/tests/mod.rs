@@ -1,0 +1,7 @@
+//! The edge as a whole, in virtual time.
+
+mod calls;
+mod conserve;
+mod registering;
+mod torture;
+mod world;

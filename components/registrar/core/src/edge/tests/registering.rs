@@ -1,0 +1,160 @@
+//! REGISTER through the whole edge.
+
+use super::world::{REALM, World, aor, authorization, nonce_of, only, register_text, udp, value};
+use crate::digest::Algorithm;
+use crate::edge::Observation;
+use crate::message::{FieldName, Message};
+
+const PHONE: &str = "10.0.0.5:5062";
+const CONTACT: &str = "<sip:100@10.0.0.5:5062>";
+
+#[test]
+fn both_algorithms_and_no_qop_register() {
+    for algorithm in [Algorithm::Sha256, Algorithm::Md5] {
+        let mut world = World::new();
+        let flow = udp(PHONE);
+        let challenge = only(world.receive(flow, &register_text("100", flow, CONTACT, 1, "")));
+        let offered: Vec<String> = challenge
+            .fields()
+            .iter()
+            .filter(|field| field.name == FieldName::WwwAuthenticate)
+            .map(|field| String::from_utf8_lossy(field.value.of(challenge.bytes())).into_owned())
+            .collect();
+        assert!(offered[0].contains("algorithm=SHA-256") && offered[1].contains("algorithm=MD5"), "{offered:?}");
+        let line = authorization("Authorization", algorithm, "100", "REGISTER", &nonce_of(&challenge), 1);
+        let text = register_text("100", flow, CONTACT, 2, &line);
+        let answer = only(world.receive(flow, &text));
+        assert_eq!(answer.status(), Some(200));
+        assert_eq!(value(&answer, FieldName::Contact), "<sip:100@10.0.0.5:5062>;expires=600");
+        // The same datagram again gets the same answer; its nonce count is not counted twice.
+        let again = only(world.receive(flow, &text));
+        assert_eq!(again.bytes(), answer.bytes());
+        // The same credentials in another request do not.
+        let replay = register_text("100", flow, CONTACT, 3, &line);
+        let refused = only(world.receive(flow, &replay));
+        assert_eq!(refused.status(), Some(401));
+        assert!(value(&refused, FieldName::WwwAuthenticate).contains("stale=true"));
+    }
+}
+
+#[test]
+fn md5_without_qop_registers() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    let challenge = only(world.receive(flow, &register_text("100", flow, CONTACT, 1, "")));
+    let nonce = nonce_of(&challenge);
+    let first = Algorithm::Md5.hash(&[b"100", REALM.as_bytes(), b"secret"]);
+    let second = Algorithm::Md5.hash(&[b"REGISTER", b"sip:127.0.0.1:5060"]);
+    let response = Algorithm::Md5.hash(&[first.as_bytes(), nonce.as_bytes(), second.as_bytes()]);
+    let line = format!(
+        "Authorization: Digest username=\"100\",realm=\"{REALM}\",uri=\"sip:127.0.0.1:5060\",nonce=\"{nonce}\",\
+         response=\"{response}\",algorithm=MD5\r\n"
+    );
+    assert_eq!(only(world.receive(flow, &register_text("100", flow, CONTACT, 2, &line))).status(), Some(200));
+}
+
+#[test]
+fn known_and_unknown_users_are_answered_alike() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    let shape = |message: &Message| message.fields().iter().map(|field| field.name).collect::<Vec<_>>();
+    let mut answers = Vec::new();
+    for user in ["100", "nobody"] {
+        let challenge = only(world.receive(flow, &register_text(user, flow, CONTACT, 1, "")));
+        let line = authorization("Authorization", Algorithm::Md5, user, "REGISTER", &nonce_of(&challenge), 1)
+            .replace("response=\"", "response=\"0");
+        let refused = only(world.receive(flow, &register_text(user, flow, CONTACT, 2, &line)));
+        assert_eq!(refused.status(), Some(401));
+        answers.push((shape(&challenge), shape(&refused)));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(world.observed.contains(&Observation::AuthFailure("wrong")));
+}
+
+#[test]
+fn intervals_have_bounds() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    let brief = world.register("100", flow, "<sip:100@10.0.0.5:5062>;expires=10", 1);
+    assert_eq!(brief.status(), Some(423));
+    assert!(String::from_utf8_lossy(brief.bytes()).contains("\r\nMin-Expires: 60\r\n"));
+    let long = world.register("100", flow, "<sip:100@10.0.0.5:5062>;expires=99999", 10);
+    assert!(value(&long, FieldName::Contact).ends_with(";expires=3600"));
+    world.pass(1_000_000);
+    let query = world.register("100", flow, "", 20);
+    assert!(value(&query, FieldName::Contact).ends_with(";expires=2600"));
+    world.pass(2_600_000);
+    assert!(world.edge.bindings(&aor("100")).is_empty(), "expired by itself");
+    assert_eq!(world.forgotten.len(), 1);
+}
+
+#[test]
+fn the_star_removes_all() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    world.register("100", flow, CONTACT, 1);
+    world.register("100", udp("10.0.0.6:5062"), "<sip:100@10.0.0.6:5062>", 1);
+    assert_eq!(world.edge.bindings(&aor("100")).len(), 2);
+    let bad = world.register("100", flow, "*", 10);
+    assert_eq!(bad.status(), Some(400), "without Expires: 0");
+    let challenge = only(world.receive(flow, &register_text("100", flow, "*", 20, "Expires: 0\r\n")));
+    let line = authorization("Authorization", Algorithm::Sha256, "100", "REGISTER", &nonce_of(&challenge), 1);
+    let text = register_text("100", flow, "*", 21, &format!("Expires: 0\r\n{line}"));
+    assert_eq!(only(world.receive(flow, &text)).status(), Some(200));
+    assert!(world.edge.bindings(&aor("100")).is_empty());
+}
+
+#[test]
+fn an_old_register_that_comes_late_changes_nothing() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    assert_eq!(world.register("100", flow, CONTACT, 10).status(), Some(200));
+    assert_eq!(world.register("100", flow, "<sip:100@10.0.0.5:5062>;expires=0", 3).status(), Some(500));
+    assert_eq!(world.edge.bindings(&aor("100")).len(), 1);
+}
+
+#[test]
+fn ten_bindings_and_no_more() {
+    let mut world = World::new();
+    for phone in 1..=10 {
+        let address = format!("10.0.1.{phone}:5060");
+        assert_eq!(world.register("100", udp(&address), &format!("<sip:100@{address}>"), 1).status(), Some(200));
+    }
+    let address = "10.0.1.11:5060";
+    assert_eq!(world.register("100", udp(address), &format!("<sip:100@{address}>"), 1).status(), Some(403));
+}
+
+#[test]
+fn without_the_store_a_register_is_sent_away_and_calls_go_on() {
+    let mut world = World::new();
+    world.phone("100", PHONE);
+    world.store_away = true;
+    let refused = world.register("100", udp(PHONE), CONTACT, 10);
+    assert_eq!(refused.status(), Some(503));
+    assert!(String::from_utf8_lossy(refused.bytes()).contains("\r\nRetry-After: "));
+    assert_eq!(world.edge.bindings(&aor("100")).len(), 1);
+    world.store_away = false;
+    assert_eq!(world.register("100", udp(PHONE), CONTACT, 20).status(), Some(200));
+}
+
+#[test]
+fn somebody_elses_address_is_refused() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    let other = |cseq: u32, more: &str| {
+        register_text("100", flow, CONTACT, cseq, more).replace("To: <sip:100@", "To: <sip:101@")
+    };
+    let challenge = only(world.receive(flow, &other(1, "")));
+    let line = authorization("Authorization", Algorithm::Sha256, "100", "REGISTER", &nonce_of(&challenge), 1);
+    assert_eq!(only(world.receive(flow, &other(2, &line))).status(), Some(403));
+    let foreign = register_text("100", flow, CONTACT, 3, "").replace(&format!("@{REALM}"), "@else.where");
+    assert_eq!(only(world.receive(flow, &foreign)).status(), Some(404));
+}
+
+#[test]
+fn before_the_directory_is_known_nobody_is_told_they_do_not_exist() {
+    let mut world = World::new();
+    world.edge.set_directory(crate::edge::Directory::default());
+    let flow = udp(PHONE);
+    assert_eq!(only(world.receive(flow, &register_text("100", flow, CONTACT, 1, ""))).status(), Some(503));
+}

@@ -1,0 +1,94 @@
+//! What our Record-Route remembers about a dialog, so that we need no memory of it (RFC 3261 16.6 step 4).
+//!
+//! A dialog through us has two ends: an Asterisk node, and a phone. The phone is named by its *binding*, not by a socket:
+//! a phone that reconnected still gets its BYE. The user part of our URI is
+//! `<proof>.<node>.<phone>.<user>.<realm>`, all in hex; the proof is an HMAC, so a phone cannot name another end.
+
+use super::ids::fingerprint;
+use crate::bindings::{Aor, Flow};
+use crate::digest::{NonceKey, hex};
+
+/// The two ends of a dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    /// Fingerprint of the node's address.
+    pub(super) node: u64,
+    /// The phone.
+    pub(super) phone: PhoneEnd,
+    /// Whose phone; empty for one that never registered.
+    pub(super) aor: Aor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PhoneEnd {
+    /// Fingerprint of the binding's key.
+    Binding(u64),
+    /// A phone that calls without being registered.
+    Flow(Flow),
+}
+
+impl Token {
+    pub(super) fn node_of(address: std::net::SocketAddr) -> u64 {
+        fingerprint(&[address.to_string().as_bytes()])
+    }
+
+    pub(super) fn phone_of(binding_key: &str) -> PhoneEnd {
+        PhoneEnd::Binding(fingerprint(&[binding_key.as_bytes()]))
+    }
+
+    pub(super) fn write(&self, key: &NonceKey) -> String {
+        let phone = match self.phone {
+            PhoneEnd::Binding(binding) => format!("b{binding:x}"),
+            PhoneEnd::Flow(Flow::Udp { socket, peer }) => format!("u{socket:x}~{}", hex(peer.to_string().as_bytes())),
+            PhoneEnd::Flow(Flow::Tcp { connection, peer }) => {
+                format!("t{connection:x}~{}", hex(peer.to_string().as_bytes()))
+            }
+        };
+        let (user, realm) = (hex(self.aor.user.as_bytes()), hex(self.aor.realm.as_bytes()));
+        let text = format!("{:x}.{phone}.{user}.{realm}", self.node);
+        format!("{}.{text}", proof(key, &text))
+    }
+
+    /// Reads a token; a sender who is not trusted needs the proof.
+    pub(super) fn read(text: &[u8], key: &NonceKey, trusted: bool) -> Option<Self> {
+        let text = str::from_utf8(text).ok()?;
+        let (given, body) = text.split_once('.')?;
+        if !trusted && !bool::from(subtle::ConstantTimeEq::ct_eq(given.as_bytes(), proof(key, body).as_bytes())) {
+            return None;
+        }
+        let mut parts = body.split('.');
+        let node = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let phone = read_phone(parts.next()?)?;
+        let user = unhex(parts.next()?)?;
+        let realm = unhex(parts.next()?)?;
+        parts.next().is_none().then_some(Self { node, phone, aor: Aor { realm, user } })
+    }
+}
+
+fn proof(key: &NonceKey, text: &str) -> String {
+    hex(&key.sign("route", &[text.as_bytes()])[..8])
+}
+
+fn read_phone(text: &str) -> Option<PhoneEnd> {
+    let (kind, rest) = text.split_at_checked(1)?;
+    if kind == "b" {
+        return u64::from_str_radix(rest, 16).ok().map(PhoneEnd::Binding);
+    }
+    let (number, peer) = rest.split_once('~')?;
+    let peer = unhex(peer)?.parse().ok()?;
+    let number = u64::from_str_radix(number, 16).ok()?;
+    match kind {
+        "u" => Some(PhoneEnd::Flow(Flow::Udp { socket: u16::try_from(number).ok()?, peer })),
+        "t" => Some(PhoneEnd::Flow(Flow::Tcp { connection: number, peer })),
+        _ => None,
+    }
+}
+
+fn unhex(text: &str) -> Option<String> {
+    let digits = text.as_bytes();
+    let bytes = digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok().filter(|text| text.len() == 2)?, 16).ok())
+        .collect::<Option<Vec<u8>>>()?;
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,193 @@
+//! The one task that owns the core: waits for one thing, feeds one input, carries out all effects, waits again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringdown_registrar_core::bindings::{Aor, Binding, Flow};
+use ringdown_registrar_core::edge::{Directory, Edge, Effect, StoreResult};
+use ringdown_service::{Clock, Heartbeat, Life, Shutdown};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::time::{Instant, sleep_until};
+
+use crate::metrics::RegistrarMetrics;
+use crate::store::{Order, Store};
+
+/// Inputs that may wait: about 20 ms of work.
+pub(crate) const INBOX: usize = 4_096;
+/// How often gauges are shown and the heartbeat is touched when nothing happens.
+const TURN: Duration = Duration::from_secs(1);
+/// After SIGTERM, how long requests on their way may take to get their answers.
+const FINISH_LIMIT: Duration = Duration::from_secs(3);
+
+/// What happens outside of the core.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A datagram or a whole message of a stream.
+    Received { flow: Flow, bytes: Vec<u8> },
+    /// A connection was accepted; what is put into its outbox is written.
+    Opened { connection: u64, outbox: Sender<Vec<u8>> },
+    /// It ended.
+    Closed { connection: u64, peer: SocketAddr },
+    /// What became of an order to the store.
+    Stored { operation: u64, result: StoreResult },
+    /// Who exists.
+    Directory(Directory),
+    /// Where an AOR was registered before we started.
+    Loaded { aor: Aor, bindings: Vec<Binding> },
+}
+
+/// The owner of the core.
+pub(crate) struct Driver {
+    edge: Edge,
+    sockets: Vec<Arc<UdpSocket>>,
+    connections: BTreeMap<u64, Sender<Vec<u8>>>,
+    store: Store,
+    metrics: RegistrarMetrics,
+    clock: Clock,
+    shutdown: Shutdown,
+    heartbeat: Heartbeat,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        edge: Edge,
+        sockets: Vec<Arc<UdpSocket>>,
+        store: Store,
+        metrics: RegistrarMetrics,
+        life: &Life,
+    ) -> Self {
+        Self {
+            edge,
+            sockets,
+            connections: BTreeMap::new(),
+            store,
+            metrics,
+            clock: life.clock().clone(),
+            shutdown: life.shutdown(),
+            heartbeat: life.heartbeat("sip", TURN * 5),
+        }
+    }
+
+    /// Until the daemon stops and the requests on their way have their answers, or had their time.
+    pub(crate) async fn drive(mut self, mut inbox: Receiver<Input>) -> anyhow::Result<()> {
+        let shutdown = self.shutdown.clone();
+        let mut turn = tokio::time::interval(TURN);
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                input = inbox.recv() => match input {
+                    Some(input) => self.feed(input),
+                    None => return Ok(()),
+                },
+                () = sleep_until(deadline) => self.tick(),
+                _ = turn.tick() => self.show(),
+                () = shutdown.requested() => break,
+            }
+        }
+        self.finish(&mut inbox).await;
+        Ok(())
+    }
+
+    async fn finish(&mut self, inbox: &mut Receiver<Input>) {
+        let limit = Instant::now() + FINISH_LIMIT;
+        while self.edge.gauges().pending_forks > 0 {
+            let deadline = self.deadline().min(limit);
+            tokio::select! {
+                Some(input) = inbox.recv() => self.feed(input),
+                () = sleep_until(deadline) => self.tick(),
+            }
+            if Instant::now() >= limit {
+                return;
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now_ms = self.clock.now().0;
+        match input {
+            Input::Received { flow, bytes } => self.edge.receive(flow, &bytes, now_ms),
+            Input::Opened { connection, outbox } => {
+                self.connections.insert(connection, outbox);
+                self.edge.opened(connection);
+            }
+            Input::Closed { connection, peer } => {
+                self.connections.remove(&connection);
+                self.edge.closed(connection, peer, now_ms);
+            }
+            Input::Stored { operation, result } => self.edge.stored(operation, result, now_ms),
+            Input::Directory(directory) => self.edge.set_directory(directory),
+            Input::Loaded { aor, bindings } => self.edge.load_location(&aor, bindings),
+        }
+        self.edge.tick(now_ms);
+        self.carry_out(now_ms);
+    }
+
+    fn tick(&mut self) {
+        let now_ms = self.clock.now().0;
+        self.edge.tick(now_ms);
+        self.carry_out(now_ms);
+    }
+
+    fn show(&mut self) {
+        self.heartbeat.touch();
+        self.metrics.show(self.edge.gauges(), self.connections.len());
+    }
+
+    fn carry_out(&mut self, now_ms: u64) {
+        while let Some(effect) = self.edge.next_effect() {
+            match effect {
+                Effect::Send { flow, bytes } => self.send(flow, bytes, now_ms),
+                Effect::Store { operation, tenant, aor, call_id, cseq, changes } => {
+                    let order = Order::Register { operation, call_id, cseq, changes };
+                    if !self.store.order(tenant, aor, order) {
+                        self.edge.stored(operation, StoreResult::Unavailable, now_ms);
+                    }
+                }
+                Effect::Forget { tenant, aor, binding } => {
+                    if !self.store.order(tenant, aor, Order::Forget { binding }) {
+                        log::debug!("no room to forget a binding; it expires in the store by itself");
+                    }
+                }
+                Effect::Observe(observation) => self.metrics.observe(observation),
+            }
+        }
+    }
+
+    /// Sends without waiting: a datagram that does not fit is lost as datagrams are, a connection that does not take
+    /// more is closed.
+    fn send(&mut self, flow: Flow, bytes: Vec<u8>, now_ms: u64) {
+        match flow {
+            Flow::Udp { socket, peer } => {
+                let socket = self.sockets.get(usize::from(socket)).unwrap_or(&self.sockets[0]);
+                match socket.try_send_to(&bytes, peer) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        self.metrics.dropped("send_buffer_full")
+                    }
+                    Err(error) => {
+                        log::debug!(peer:% = peer, error:% = error; "a datagram could not be sent");
+                        self.metrics.dropped("send_failed");
+                        self.edge.unreachable(flow, now_ms);
+                    }
+                }
+            }
+            Flow::Tcp { connection, .. } => {
+                let taken = self.connections.get(&connection).is_some_and(|outbox| outbox.try_send(bytes).is_ok());
+                if !taken {
+                    self.metrics.dropped("connection_gone");
+                    self.connections.remove(&connection);
+                    self.edge.unreachable(flow, now_ms);
+                }
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let now_ms = self.clock.now().0;
+        let wait_ms = self.edge.next_deadline_ms().map_or(TURN.as_secs() * 1_000, |at_ms| at_ms.saturating_sub(now_ms));
+        Instant::now() + Duration::from_millis(wait_ms.min(60_000))
+    }
+}
