@@ -1,0 +1,11 @@
+//! What is going on now: read from Redis, changed only by commands to the tenant's router.
+
+pub mod acd;
+pub mod agents;
+pub mod commands;
+pub mod figures;
+pub mod interactions;
+pub mod provisioning;
+pub mod reader;
+pub mod story;
+pub mod views;

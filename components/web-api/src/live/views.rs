@@ -1,0 +1,330 @@
+//! Live records as the API shows them. They mirror `ringdown_events` and `ringdown_domain` field by field; the compiler
+//! checks each conversion, and the OpenAPI document has their full shape.
+
+use std::collections::BTreeMap;
+
+use ringdown_domain as domain;
+use ringdown_events as events;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::resources::skill_set::Requirement;
+
+/// What an agent declares.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AgentStatus {
+    /// Not at work.
+    LoggedOut,
+    /// At work, for anything but interactions.
+    NotReady {
+        /// Why not: 1 to 32 of `a-z 0-9 _`. The router itself sets `rona`, `unreachable`, `rejected`, `acd_closed`.
+        reason: String,
+    },
+    /// Wants interactions.
+    Ready,
+}
+
+impl From<domain::AgentStatus> for AgentStatus {
+    fn from(status: domain::AgentStatus) -> Self {
+        match status {
+            domain::AgentStatus::LoggedOut => Self::LoggedOut,
+            domain::AgentStatus::NotReady { reason } => Self::NotReady { reason: reason.into() },
+            domain::AgentStatus::Ready => Self::Ready,
+        }
+    }
+}
+
+/// What the router sees. Only an idle agent whose status is ready is available.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AgentState {
+    /// Nothing assigned.
+    Idle,
+    /// Claimed for an offer that does not ring yet.
+    Reserved {
+        /// The claim.
+        offer: Uuid,
+        /// What is offered.
+        interaction: Uuid,
+        /// When the claim ends by itself, UTC milliseconds.
+        deadline_ms: u64,
+    },
+    /// The agent's phone or desktop rings.
+    Ringing {
+        /// The claim.
+        offer: Uuid,
+        /// What is offered.
+        interaction: Uuid,
+        /// When the offer is withdrawn, UTC milliseconds.
+        deadline_ms: u64,
+    },
+    /// Handles an interaction.
+    Talking {
+        /// Which one.
+        interaction: Uuid,
+        /// Since when, UTC milliseconds.
+        since_ms: u64,
+    },
+    /// Finishes the last interaction's paperwork.
+    WrappingUp {
+        /// Which one it was.
+        interaction: Uuid,
+        /// When it ends by itself, UTC milliseconds.
+        until_ms: u64,
+    },
+}
+
+impl From<domain::AgentState> for AgentState {
+    fn from(state: domain::AgentState) -> Self {
+        match state {
+            domain::AgentState::Idle => Self::Idle,
+            domain::AgentState::Reserved { offer, interaction, deadline_ms } => {
+                Self::Reserved { offer: offer.0, interaction: interaction.0, deadline_ms: deadline_ms.0 }
+            }
+            domain::AgentState::Ringing { offer, interaction, deadline_ms } => {
+                Self::Ringing { offer: offer.0, interaction: interaction.0, deadline_ms: deadline_ms.0 }
+            }
+            domain::AgentState::Talking { interaction, since_ms } => {
+                Self::Talking { interaction: interaction.0, since_ms: since_ms.0 }
+            }
+            domain::AgentState::WrappingUp { interaction, until_ms } => {
+                Self::WrappingUp { interaction: interaction.0, until_ms: until_ms.0 }
+            }
+        }
+    }
+}
+
+/// An agent, live.
+#[derive(Serialize, ToSchema)]
+pub struct LiveAgent {
+    /// Who.
+    pub id: Uuid,
+    /// The name supervisors see.
+    pub name: String,
+    /// Skill to level, 1 to 10.
+    pub skills: BTreeMap<String, u8>,
+    /// What the agent declares.
+    pub status: AgentStatus,
+    /// Since when, UTC milliseconds.
+    pub status_since_ms: u64,
+    /// What the router sees.
+    pub state: AgentState,
+    /// Since when, UTC milliseconds.
+    pub state_since_ms: u64,
+    /// Since when ready and idle, UTC milliseconds; null when not available.
+    pub available_since_ms: Option<u64>,
+}
+
+impl From<events::AgentRecord> for LiveAgent {
+    fn from(agent: events::AgentRecord) -> Self {
+        Self {
+            id: agent.id.0,
+            name: agent.name.into(),
+            skills: agent.skills.into_iter().map(|(skill, level)| (skill.into(), level.value())).collect(),
+            status: agent.status.into(),
+            status_since_ms: agent.status_since_ms.0,
+            state: agent.state.into(),
+            state_since_ms: agent.state_since_ms.0,
+            available_since_ms: agent.available_since_ms.map(|at| at.0),
+        }
+    }
+}
+
+/// The kind of communication.
+#[derive(Clone, Copy, Serialize, serde::Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Media {
+    /// Anything an outside program hands to the router.
+    Task,
+    /// A telephone call; only Ringdown's voice duty makes these.
+    Voice,
+}
+
+impl From<domain::Media> for Media {
+    fn from(media: domain::Media) -> Self {
+        match media {
+            domain::Media::Task => Self::Task,
+            domain::Media::Voice => Self::Voice,
+        }
+    }
+}
+
+/// How an interaction reaches its agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// The agent is assigned at once, without ringing.
+    #[default]
+    Direct,
+    /// The agent's desktop rings and must accept within the ring time.
+    Ring,
+}
+
+impl From<domain::Delivery> for Delivery {
+    fn from(delivery: domain::Delivery) -> Self {
+        match delivery {
+            domain::Delivery::Direct => Self::Direct,
+            domain::Delivery::Ring => Self::Ring,
+        }
+    }
+}
+
+impl From<Delivery> for domain::Delivery {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Direct => Self::Direct,
+            Delivery::Ring => Self::Ring,
+        }
+    }
+}
+
+/// Why an interaction is over.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The caller left before an agent answered.
+    Abandoned,
+    /// The agent hung up.
+    AgentHangup,
+    /// The caller hung up after talking.
+    CallerHangup,
+    /// Its owner declared it done.
+    Completed,
+    /// The media failed.
+    Failed,
+    /// The media host died under it.
+    NodeLost,
+    /// It waited as long as its queue allows.
+    WaitLimit,
+}
+
+impl From<domain::EndReason> for EndReason {
+    fn from(reason: domain::EndReason) -> Self {
+        match reason {
+            domain::EndReason::Abandoned => Self::Abandoned,
+            domain::EndReason::AgentHangup => Self::AgentHangup,
+            domain::EndReason::CallerHangup => Self::CallerHangup,
+            domain::EndReason::Completed => Self::Completed,
+            domain::EndReason::Failed => Self::Failed,
+            domain::EndReason::NodeLost => Self::NodeLost,
+            domain::EndReason::WaitLimit => Self::WaitLimit,
+        }
+    }
+}
+
+/// Where an interaction is. It is in exactly one of these.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum InteractionState {
+    /// In its queue, at the place of its rank.
+    Waiting,
+    /// Claimed for an agent who has not accepted yet.
+    Offered {
+        /// The agent asked.
+        agent: Uuid,
+        /// The claim.
+        offer: Uuid,
+        /// When the offer is withdrawn, UTC milliseconds.
+        deadline_ms: u64,
+    },
+    /// With an agent.
+    Connected {
+        /// The agent.
+        agent: Uuid,
+        /// The offer that led here.
+        offer: Uuid,
+        /// Since when, UTC milliseconds.
+        since_ms: u64,
+    },
+    /// Over. Final.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// When, UTC milliseconds.
+        at_ms: u64,
+        /// The agent who had it, if any.
+        agent: Option<Uuid>,
+    },
+}
+
+impl From<domain::InteractionState> for InteractionState {
+    fn from(state: domain::InteractionState) -> Self {
+        match state {
+            domain::InteractionState::Waiting => Self::Waiting,
+            domain::InteractionState::Offered { agent, offer, deadline_ms } => {
+                Self::Offered { agent: agent.0, offer: offer.0, deadline_ms: deadline_ms.0 }
+            }
+            domain::InteractionState::Connected { agent, offer, since_ms } => {
+                Self::Connected { agent: agent.0, offer: offer.0, since_ms: since_ms.0 }
+            }
+            domain::InteractionState::Ended { reason, at_ms, agent } => {
+                Self::Ended { reason: reason.into(), at_ms: at_ms.0, agent: agent.map(|id| id.0) }
+            }
+        }
+    }
+}
+
+/// An interaction, live; kept for an hour after its end.
+#[derive(Serialize, ToSchema)]
+pub struct Interaction {
+    /// Which.
+    pub id: Uuid,
+    /// What kind.
+    pub media: Media,
+    /// How it reaches its agent.
+    pub delivery: Delivery,
+    /// Its queue, if any.
+    pub queue: Option<Uuid>,
+    /// All skills it needs, the queue's included.
+    pub requirements: Vec<Requirement>,
+    /// 0 (normal) to 100; one step is worth 10 s of waiting.
+    pub priority: u8,
+    /// Who calls.
+    pub caller: Option<String>,
+    /// What was dialled.
+    pub called: Option<String>,
+    /// The media node that holds it, for voice.
+    pub node: Option<String>,
+    /// Free notes of who created it.
+    pub attributes: BTreeMap<String, String>,
+    /// When it arrived, UTC milliseconds; it never changes.
+    pub arrived_at_ms: u64,
+    /// Arrival less the head start of its priority; the smallest is served first.
+    pub rank_ms: u64,
+    /// When it gives up waiting, UTC milliseconds; null: never.
+    pub wait_limit_at_ms: Option<u64>,
+    /// How long an offer of it may take, milliseconds.
+    pub ring_timeout_ms: u64,
+    /// How long its agent may wrap up afterwards, milliseconds.
+    pub wrap_up_ms: u64,
+    /// Offers made so far.
+    pub offers: u32,
+    /// Where it is.
+    pub state: InteractionState,
+}
+
+impl From<events::InteractionRecord> for Interaction {
+    fn from(record: events::InteractionRecord) -> Self {
+        Self {
+            id: record.id.0,
+            media: record.media.into(),
+            delivery: record.delivery.into(),
+            queue: record.queue.map(|id| id.0),
+            requirements: record.requirements.into_iter().map(Requirement::from).collect(),
+            priority: record.priority.value(),
+            caller: record.caller.map(String::from),
+            called: record.called.map(String::from),
+            node: record.node.map(String::from),
+            attributes: record.attributes,
+            arrived_at_ms: record.arrived_at_ms.0,
+            rank_ms: record.rank_ms.0,
+            wait_limit_at_ms: record.wait_limit_at_ms.map(|at| at.0),
+            ring_timeout_ms: record.ring_timeout_ms,
+            wrap_up_ms: record.wrap_up_ms,
+            offers: record.offers,
+            state: record.state.into(),
+        }
+    }
+}

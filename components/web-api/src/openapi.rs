@@ -1,0 +1,144 @@
+//! The parts of the OpenAPI document that belong to every route: the service itself, the security scheme, and the refusals
+//! each route can answer with.
+
+use std::collections::HashMap;
+
+use axum::http::HeaderValue;
+use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
+    ResponseBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::problem::{FieldProblem, ProblemDocument};
+
+/// The name of the security scheme.
+const SCHEME: &str = "token";
+
+const DESCRIPTION: &str = "\
+The contact centre's REST interface. Log in with `POST /api/v1/sessions` and send the token as `Authorization: Bearer`.
+
+- Every write accepts `Idempotency-Key`; every change of an object accepts `If-Match`.
+- A change of configuration answers `Ringdown-Config-Revision` and `Ringdown-Config-Applied`; `Prefer: respond-async` does not wait \
+for the router, `Prefer: wait=N` waits up to N seconds.
+- Lists have `limit` and `cursor`; times are UTC milliseconds.
+- Refusals are problem documents (RFC 9457) that name the field and the reason.";
+
+const TAGS: [(&str, &str); 10] = [
+    ("sessions", "Log-in and log-out."),
+    ("users", "Who can log in, and API tokens."),
+    ("tenants", "Customers whose data never mix."),
+    ("agents", "Who handles interactions."),
+    ("skills", "What agents can do."),
+    ("queues", "Where interactions wait, by which rules."),
+    ("trunks", "The carriers' connections."),
+    ("routes", "From dialled number to queue."),
+    ("interactions", "What agents handle."),
+    ("live", "What is going on now."),
+];
+
+/// The document without routes.
+#[must_use]
+pub fn base() -> OpenApi {
+    let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
+    let info =
+        InfoBuilder::new().title("Ringdown").version("1").description(Some(DESCRIPTION)).license(Some(license)).build();
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The token of a log-in or an API token: 43 characters."))
+        .build();
+    let components = ComponentsBuilder::new()
+        .security_scheme(SCHEME, SecurityScheme::Http(scheme))
+        .schema(ProblemDocument::name(), ProblemDocument::schema())
+        .schema(FieldProblem::name(), FieldProblem::schema())
+        .build();
+    let tags = TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
+    OpenApiBuilder::new()
+        .info(info)
+        .components(Some(components))
+        .security(Some([SecurityRequirement::new(SCHEME, Vec::<String>::new())]))
+        .tags(Some(tags))
+        .build()
+}
+
+/// The document with every refusal of every route.
+#[must_use]
+pub fn complete(mut document: OpenApi) -> OpenApi {
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            add_refusals(path, &method, operation);
+        }
+    }
+    document
+}
+
+/// Each route with its methods, as `Allow` shows them.
+#[must_use]
+pub fn methods(document: &OpenApi) -> HashMap<String, HeaderValue> {
+    let mut methods = HashMap::new();
+    methods.insert("/api/v1/openapi.json".to_owned(), HeaderValue::from_static("GET, HEAD"));
+    for (path, item) in &document.paths.paths {
+        let rows = [
+            (item.get.is_some(), "GET, HEAD"),
+            (item.post.is_some(), "POST"),
+            (item.put.is_some(), "PUT"),
+            (item.patch.is_some(), "PATCH"),
+            (item.delete.is_some(), "DELETE"),
+        ];
+        let names: Vec<&str> = rows.iter().filter_map(|(there, name)| there.then_some(*name)).collect();
+        if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
+            methods.insert(path.clone(), value);
+        }
+    }
+    methods
+}
+
+fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [
+        (HttpMethod::Get, get),
+        (HttpMethod::Put, put),
+        (HttpMethod::Post, post),
+        (HttpMethod::Delete, delete),
+        (HttpMethod::Patch, patch),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.as_mut().map(|operation| (method, operation)))
+    .collect()
+}
+
+fn add_refusals(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    let writes = *method != HttpMethod::Get;
+    let has_body = operation.request_body.is_some();
+    let rows = [
+        (true, "400", "The request cannot be read: broken JSON, a header or a query parameter."),
+        (true, "401", "No token, or one that is unknown, expired or revoked."),
+        (true, "403", "The role does not suffice."),
+        (path.contains('{'), "404", "No such object, or none the caller may know of."),
+        (writes, "409", "The object's state, or another object, forbids it."),
+        (writes, "412", "The object has changed since it was read (If-Match)."),
+        (has_body, "413", "The body is too large."),
+        (has_body, "415", "The body is not declared as JSON."),
+        (
+            writes,
+            "422",
+            "A field is not accepted; `errors` names it. Or the Idempotency-Key stood for another request.",
+        ),
+        (writes, "429", "Too much: log-in attempts, or waiting interactions. `Retry-After` says when to come back."),
+        (true, "503", "A store is away, or the configuration is on its way. `Retry-After` says when to come back."),
+        (writes, "504", "Whether it was done is unknown; repeat with the same Idempotency-Key."),
+    ];
+    for (applies, status, about) in rows {
+        if applies {
+            operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refusal(about));
+        }
+    }
+}
+
+fn refusal(about: &str) -> RefOr<utoipa::openapi::Response> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemDocument::name()))).build();
+    RefOr::T(ResponseBuilder::new().description(about).content("application/problem+json", content).build())
+}

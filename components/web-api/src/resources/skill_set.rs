@@ -1,0 +1,92 @@
+//! Skills as they stand in requests and answers: what an agent has, what a queue or an interaction needs.
+
+use std::collections::BTreeMap;
+
+use ringdown_domain::{MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, SkillLevel, SkillName, SkillRequirement};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+/// One skill needed, at a minimum level.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Requirement {
+    /// The skill's name.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._-]+$")]
+    pub skill: String,
+    /// The weakest level that will do, 1 to 10.
+    #[schema(minimum = 1, maximum = 10)]
+    pub min_level: u8,
+}
+
+impl From<SkillRequirement> for Requirement {
+    fn from(requirement: SkillRequirement) -> Self {
+        Self { skill: requirement.skill.into(), min_level: requirement.min_level.value() }
+    }
+}
+
+/// One skill asked for.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequirementInput {
+    /// The skill's name; it must exist in the tenant.
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._-]+$")]
+    pub skill: SkillName,
+    /// The weakest level that will do, 1 to 10; 1 when left out.
+    #[serde(default)]
+    #[schema(value_type = u8, minimum = 1, maximum = 10)]
+    pub min_level: SkillLevel,
+}
+
+/// At most 16 requirements, each skill once, sorted.
+#[derive(Clone, Debug, Default)]
+pub struct Requirements(pub Vec<SkillRequirement>);
+
+impl<'de> Deserialize<'de> for Requirements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let inputs = Vec::<RequirementInput>::deserialize(deserializer)?;
+        if inputs.len() > MAX_REQUIREMENTS {
+            return Err(D::Error::custom(format!("must have at most {MAX_REQUIREMENTS} items")));
+        }
+        let count = inputs.len();
+        let by_skill: BTreeMap<_, _> = inputs.into_iter().map(|input| (input.skill, input.min_level)).collect();
+        if by_skill.len() != count {
+            return Err(D::Error::custom("must name each skill once"));
+        }
+        Ok(Self(by_skill.into_iter().map(|(skill, min_level)| SkillRequirement { skill, min_level }).collect()))
+    }
+}
+
+/// What an agent can do: skill to level, at most 64.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SkillLevels(pub BTreeMap<SkillName, SkillLevel>);
+
+impl<'de> Deserialize<'de> for SkillLevels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let skills = BTreeMap::deserialize(deserializer)?;
+        if skills.len() > MAX_SKILLS_PER_AGENT {
+            return Err(serde::de::Error::custom(format!("must have at most {MAX_SKILLS_PER_AGENT} skills")));
+        }
+        Ok(Self(skills))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skill_sets_are_bounded_and_have_each_skill_once() {
+        let accepted: Requirements = serde_json::from_str(r#"[{"skill":"b"},{"skill":"a","min_level":3}]"#).unwrap();
+        assert_eq!(accepted.0[0].skill.as_str(), "a");
+        assert_eq!(accepted.0[1].min_level.value(), 1);
+        for refused in
+            [r#"[{"skill":"a"},{"skill":"a"}]"#, r#"[{"skill":""}]"#, r#"[{"skill":"a","min_level":11}]"#, r#"["a"]"#]
+        {
+            assert!(serde_json::from_str::<Requirements>(refused).is_err(), "{refused}");
+        }
+        let many: Vec<_> = (0..17).map(|n| format!(r#"{{"skill":"s{n}"}}"#)).collect();
+        assert!(serde_json::from_str::<Requirements>(&format!("[{}]", many.join(","))).is_err());
+        assert!(serde_json::from_str::<SkillLevels>(r#"{"english":0}"#).is_err());
+        assert!(serde_json::from_str::<SkillLevels>(r#"{"english":10}"#).is_ok());
+    }
+}

@@ -1,0 +1,198 @@
+//! Trunks: the carriers' connections.
+
+use axum::extract::State;
+use ringdown_domain::{Name, TenantId, TrunkId};
+use ringdown_pg_store::Row;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::fields::{self, AtMost, Bounded, Source};
+use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, Page, Paging, Query, TenantPath, TrunkPath};
+use crate::app::App;
+use crate::auth::access::{Administer, InTenant, Supervise};
+use crate::db::{self, Tx};
+use crate::problem::Problem;
+use crate::writes::{self, Change, Effect, Terms, Written};
+
+type Capacity = Bounded<1, 10_000>;
+type Sources = AtMost<Source, 32>;
+
+/// A trunk.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Trunk {
+    /// Which.
+    pub id: Uuid,
+    /// The name administrators see.
+    pub name: String,
+    /// Addresses or networks the carrier calls from, in their shortest form.
+    pub sources: Vec<String>,
+    /// Most calls at once.
+    pub capacity: i32,
+}
+
+/// A new trunk.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkInput {
+    /// The name administrators see: 1 to 120 characters.
+    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    name: Name,
+    /// Addresses or networks the carrier calls from, as `192.0.2.7` or `192.0.2.0/24`; 1 to 32.
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 32)]
+    sources: Sources,
+    /// Most calls at once, 1 to 10,000; 100 when left out.
+    #[serde(default)]
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000)]
+    capacity: Option<Capacity>,
+}
+
+/// A change of a trunk; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkPatch {
+    /// Another name.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    name: Option<Name>,
+    /// All sources anew.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 32)]
+    sources: Option<Sources>,
+    /// Another capacity.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000)]
+    capacity: Option<Capacity>,
+}
+
+const COLUMNS: &str = "id, name, sources, capacity, xmin::text AS etag";
+
+fn from_row(row: &Row) -> (Trunk, String) {
+    let trunk =
+        Trunk { id: row.get("id"), name: row.get("name"), sources: row.get("sources"), capacity: row.get("capacity") };
+    (trunk, db::etag(row))
+}
+
+fn texts(sources: &Sources) -> Result<Vec<String>, Problem> {
+    if sources.0.is_empty() {
+        return Err(answers::invalid("sources", "must have 1 to 32 items"));
+    }
+    let mut texts: Vec<String> = sources.0.iter().map(|source| source.as_str().to_owned()).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    Ok(texts)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the type bounds it to 1 to 10,000")]
+fn number(capacity: Capacity) -> i32 {
+    capacity.value() as i32
+}
+
+/// Lists trunks by id.
+#[utoipa::path(get, path = "/tenants/{tenant}/trunks", tag = "trunks", params(TenantPath, Paging),
+    responses((status = 200, description = "A page.", body = Page<Trunk>)))]
+pub async fn list_trunks(
+    State(app): State<App>,
+    scope: InTenant<Supervise>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Trunk>>, Problem> {
+    let limit = paging.limit.unwrap_or_default();
+    let after = paging.cursor.as_deref().map(answers::id_cursor).transpose()?.unwrap_or_default();
+    let sql = format!("SELECT {COLUMNS} FROM trunks WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+    let rows = db::query(&app, "read_trunks", &sql, &[&scope.tenant.0, &after, &limit.plus_one()]).await?;
+    let trunks = rows.iter().map(|row| from_row(row).0).collect();
+    Ok(Json(Page::cut(trunks, limit, |trunk| trunk.id.to_string())))
+}
+
+/// One trunk.
+#[utoipa::path(get, path = "/tenants/{tenant}/trunks/{trunk}", tag = "trunks",
+    params(TenantPath, TrunkPath),
+    responses((status = 200, description = "The trunk.", body = Trunk)))]
+pub async fn get_trunk(
+    State(app): State<App>,
+    scope: InTenant<Supervise>,
+    Id(id): Id<TrunkId>,
+) -> Result<db::Shown<Trunk>, Problem> {
+    let sql = format!("SELECT {COLUMNS} FROM trunks WHERE tenant_id = $1 AND id = $2");
+    let rows = db::query(&app, "read_trunks", &sql, &[&scope.tenant.0, &id.0]).await?;
+    let (object, etag) = from_row(rows.first().ok_or_else(|| answers::not_found("trunk"))?);
+    Ok(db::Shown { object, etag })
+}
+
+/// Makes a trunk.
+#[utoipa::path(post, path = "/tenants/{tenant}/trunks", tag = "trunks",
+    params(TenantPath, IdempotencyHeader), request_body = TrunkInput,
+    responses((status = 201, description = "Made.", body = Trunk)))]
+pub async fn create_trunk(
+    State(app): State<App>,
+    scope: InTenant<Administer>,
+    Change { input, terms }: Change<TrunkInput>,
+) -> Result<Written, Problem> {
+    let id = app.new_id(TrunkId::from_parts);
+    let sources = texts(&input.sources)?;
+    let capacity = number(input.capacity.unwrap_or(Bounded::clamped(100)));
+    writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        let sql = format!(
+            "INSERT INTO trunks (id, tenant_id, name, sources, capacity) VALUES ($1, $2, $3, $4, $5) RETURNING {COLUMNS}"
+        );
+        let values: db::Values<'_, 5> = [&id.0, &scope.tenant.0, &input.name.as_str(), &sources, &capacity];
+        let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
+        Effect::created(format!("/api/v1/tenants/{}/trunks/{id}", scope.tenant), etag, &trunk)
+    })
+}
+
+/// Changes a trunk.
+#[utoipa::path(patch, path = "/tenants/{tenant}/trunks/{trunk}", tag = "trunks",
+    params(TenantPath, TrunkPath, ChangeHeaders), request_body = TrunkPatch,
+    responses((status = 200, description = "Changed.", body = Trunk)))]
+pub async fn patch_trunk(
+    State(app): State<App>,
+    scope: InTenant<Administer>,
+    Id(id): Id<TrunkId>,
+    Change { input, terms }: Change<TrunkPatch>,
+) -> Result<Written, Problem> {
+    let sources = input.sources.as_ref().map(texts).transpose()?;
+    let capacity = input.capacity.map(number);
+    let name = input.name.as_ref().map(Name::as_str);
+    writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        lock(tx, scope.tenant, id, &terms).await?;
+        let sql = format!(
+            "UPDATE trunks SET name = coalesce($3, name), sources = coalesce($4, sources), \
+             capacity = coalesce($5, capacity), updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
+        );
+        let values: db::Values<'_, 5> = [&scope.tenant.0, &id.0, &name, &sources, &capacity];
+        let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
+        Effect::changed(etag, &trunk)
+    })
+}
+
+/// Removes a trunk. One that a route names is not removed (409).
+#[utoipa::path(delete, path = "/tenants/{tenant}/trunks/{trunk}", tag = "trunks",
+    params(TenantPath, TrunkPath, ChangeHeaders),
+    responses((status = 204, description = "Gone.")))]
+pub async fn delete_trunk(
+    State(app): State<App>,
+    scope: InTenant<Administer>,
+    Id(id): Id<TrunkId>,
+    terms: Terms,
+) -> Result<Written, Problem> {
+    writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        lock(tx, scope.tenant, id, &terms).await?;
+        let values: db::Values<'_, 2> = [&scope.tenant.0, &id.0];
+        let sql = "SELECT did FROM routes WHERE tenant_id = $1 AND trunk_id = $2 ORDER BY did LIMIT 20";
+        let routes = db::all(tx, sql, &values).await?;
+        if !routes.is_empty() {
+            let numbers: Vec<String> = routes.iter().map(|row| row.get("did")).collect();
+            let detail = format!("routes name this trunk: {}", numbers.join(", "));
+            return Err(answers::conflict("trunk_in_use", detail));
+        }
+        db::execute(tx, "DELETE FROM trunks WHERE tenant_id = $1 AND id = $2", &values).await?;
+        Ok(Effect::removed())
+    })
+}
+
+async fn lock(tx: &mut Tx<'_>, tenant: TenantId, id: TrunkId, terms: &Terms) -> Result<(), Problem> {
+    let sql = "SELECT xmin::text AS etag FROM trunks WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
+    let row = db::maybe(tx, sql, &[&tenant.0, &id.0]).await?;
+    terms.check(&db::etag(&row.ok_or_else(|| answers::not_found("trunk"))?))
+}
