@@ -188,6 +188,7 @@ fn a_returned_interaction_stands_at_its_old_place() {
     let (_, offer) = stage.create(ringing(1)).unwrap();
     stage.pass(1_000);
     stage.create(ringing(2));
+    stage.pass(1_000);
     stage.run(&fail(1, offer, OfferFailure::Rejected)).unwrap();
     assert_eq!(stage.router.agent(agent_id(0)).unwrap().status, not_ready(ReasonCode::REJECTED));
     stage.run(&status(0, AgentStatus::Ready)).unwrap();
