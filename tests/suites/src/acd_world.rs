@@ -50,7 +50,12 @@ pub struct Shape {
 impl World {
     /// Redis with a configuration in force; no acd yet.
     pub async fn new(shape: &Shape) -> anyhow::Result<Self> {
-        let redis = PrivateRedis::start(RedisOptions { appendfsync: shape.fsync, ..Default::default() }).await?;
+        // As the product's Redis is set up: a rewrite of the append-only file forks and takes a core for seconds, so it
+        // waits until the file is worth it; its data need no compression.
+        let directive = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let directives = vec![directive("auto-aof-rewrite-min-size", "2gb"), directive("rdbcompression", "no")];
+        let options = RedisOptions { appendfsync: shape.fsync, directives, ..Default::default() };
+        let redis = PrivateRedis::start(options).await?;
         let redis_url = redis.url();
         let mut options = StoreOptions::from_url(&redis_url)?;
         options.max_connections = 32;

@@ -19,8 +19,14 @@ use ringdown_test_support::{Appendfsync, wait_until};
 use uuid::Uuid;
 
 const READY: Duration = Duration::from_secs(60);
-/// Callers at once. Enough to keep the router's batches filled, few enough that their own waiting is not what is measured.
-const CALLERS: u64 = 24;
+/// Callers at once: enough to keep the router busy, few enough that their waiting for each other is not what is measured.
+/// With `always` more of them share an fsync.
+const fn callers(fsync: Appendfsync) -> u64 {
+    match fsync {
+        Appendfsync::Always => 128,
+        Appendfsync::Everysec | Appendfsync::No => 24,
+    }
+}
 /// What ended is not read again here.
 const KEEP: (&str, &str) = ("RINGDOWN_ACD_KEEP_ENDED_S", "5");
 
@@ -53,7 +59,7 @@ async fn assign_and_release() -> anyhow::Result<()> {
     for agents in sizes {
         for (fsync, name) in settings {
             let world = Arc::new(World::new(&Shape { agents: *agents, fsync: *fsync, seed: 11 }).await?);
-            let measured = run(&world, time).await?;
+            let measured = run(&world, *fsync, time).await?;
             let of = format!("{agents}_{name}");
             println!("acd_pairs_{of} {:.0} per_s", measured.pairs_per_second);
             println!("acd_assign_p50_{of} {:.2} ms", measured.p50_ms);
@@ -82,7 +88,7 @@ fn enforce(agents: usize, fsync: Appendfsync, measured: &Measured) -> anyhow::Re
     Ok(())
 }
 
-async fn run(world: &Arc<World>, time: Duration) -> anyhow::Result<Measured> {
+async fn run(world: &Arc<World>, fsync: Appendfsync, time: Duration) -> anyhow::Result<Measured> {
     let mut acd = world.start_acd(&[KEEP])?;
     acd.wait_ready(READY).await?;
     world.ready_all(256).await?;
@@ -91,7 +97,7 @@ async fn run(world: &Arc<World>, time: Duration) -> anyhow::Result<Measured> {
     let cpu_before = acd.process().cpu_ms()?;
     let redis_before = world.redis.lock().await.process().cpu_ms()?;
     let started = Instant::now();
-    let callers: Vec<_> = (1..=CALLERS).map(caller).collect();
+    let callers: Vec<_> = (1..=callers(fsync)).map(caller).collect();
     tokio::time::sleep(time).await;
     stop.store(true, Ordering::Relaxed);
     let mut waits_ms = Vec::new();
