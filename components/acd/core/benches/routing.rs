@@ -37,7 +37,7 @@ fn main() {
     }
 }
 
-#[divan::bench(args = [1_000, 10_000, 100_000])]
+#[divan::bench(args = [1_000, 10_000, 100_000], sample_size = 1_000)]
 fn assign_release(bencher: Bencher, agents: u64) {
     let mut centre = Centre::new(agents, 1);
     centre.fill(agents / 2);
@@ -45,7 +45,7 @@ fn assign_release(bencher: Bencher, agents: u64) {
 }
 
 /// As above, with minimum levels: ten times as many different needs.
-#[divan::bench(args = [1_000, 10_000, 100_000])]
+#[divan::bench(args = [1_000, 10_000, 100_000], sample_size = 1_000)]
 fn assign_release_with_levels(bencher: Bencher, agents: u64) {
     let mut centre = Centre::new(agents, 10);
     centre.fill(agents / 2);
@@ -53,7 +53,7 @@ fn assign_release_with_levels(bencher: Bencher, agents: u64) {
 }
 
 /// More callers than agents: every release finds the best-ranked interaction.
-#[divan::bench(args = [1_000, 10_000, 100_000])]
+#[divan::bench(args = [1_000, 10_000, 100_000], sample_size = 1_000)]
 fn assign_release_crowded(bencher: Bencher, agents: u64) {
     let mut centre = Centre::new(agents, 1);
     centre.fill(agents + 10_000);
@@ -61,7 +61,7 @@ fn assign_release_crowded(bencher: Bencher, agents: u64) {
 }
 
 /// An interaction nobody can serve although everybody is free, each with other needs; its end included.
-#[divan::bench(args = [1_000, 10_000, 100_000])]
+#[divan::bench(args = [1_000, 10_000, 100_000], sample_size = 1_000)]
 fn no_match(bencher: Bencher, agents: u64) {
     let mut centre = Centre::new(agents, 1);
     bencher.bench_local(|| centre.no_match());
