@@ -1,0 +1,349 @@
+//! The router duty as a process: what it answers, what it leaves in Redis, what it survives. Faults under load are in
+//! `tests/suites/tests/acd_faults.rs`.
+#![expect(clippy::unwrap_used, reason = "a test stops at a surprise")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ringdown_domain::{
+    AgentId, AgentStatus, CommandId, Delivery, EndReason, InteractionId, InteractionState, Media, NodeId, OfferId,
+    SkillName, SkillRequirement, TenantId, TimestampMs,
+};
+use ringdown_events::{
+    AgentConfig, Command, CompiledConfig, ConfigMeta, Done, JournalEntry, JournalEvent, NewInteraction, Outcome,
+    RefusalCode, VoiceEffect, VoiceEffectEntry,
+};
+use ringdown_redis_store::{
+    Answer, CommandClient, ConfigWriter, RedisOptions as StoreOptions, RedisPool, Retry, StoreMetrics, StreamEntry,
+    StreamReader, StreamStart, keys, redis, snapshot,
+};
+use ringdown_test_support::{Daemon, PrivateRedis, RedisOptions, wait_until, workspace_binary};
+
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// A tenant with two agents (1: sales; 2: sales, support), a Redis and an acd.
+struct House {
+    _redis: PrivateRedis,
+    acd: Daemon,
+    pool: RedisPool,
+    client: CommandClient,
+    next: std::cell::Cell<u8>,
+}
+
+fn tenant() -> TenantId {
+    TenantId::from_parts(1, &[1; 10])
+}
+
+fn agent(number: u8) -> AgentId {
+    AgentId::from_parts(2, &[number; 10])
+}
+
+fn interaction(number: u8) -> InteractionId {
+    InteractionId::from_parts(3, &[number; 10])
+}
+
+fn skill(name: &str) -> SkillName {
+    name.parse().unwrap()
+}
+
+fn config(version: u64) -> CompiledConfig {
+    let agent = |number: u8, skills: &[&str]| {
+        let skills: BTreeMap<_, _> = skills.iter().map(|name| (skill(name), Default::default())).collect();
+        let name = format!("Agent {number}").parse().unwrap();
+        let id = agent(number);
+        (id, AgentConfig { id, name, skills, sip_user: Some(format!("100{number}")) })
+    };
+    CompiledConfig {
+        meta: ConfigMeta {
+            tenant: tenant(),
+            name: "Acme".parse().unwrap(),
+            realm: "acme.example".to_owned(),
+            version,
+            compiled_at_ms: TimestampMs(version),
+            counts: BTreeMap::new(),
+        },
+        skills: BTreeSet::from([skill("sales"), skill("support")]),
+        agents: BTreeMap::from([agent(1, &["sales"]), agent(2, &["sales", "support"])]),
+        queues: BTreeMap::new(),
+        routes: BTreeMap::new(),
+        trunks: BTreeMap::new(),
+        credentials: BTreeMap::new(),
+    }
+}
+
+fn call(number: u8, needs: &str, node: Option<&str>) -> Command {
+    let voice = node.is_some();
+    Command::CreateInteraction(NewInteraction {
+        id: interaction(number),
+        media: if voice { Media::Voice } else { Media::Task },
+        delivery: if voice { Delivery::Ring } else { Delivery::Direct },
+        queue: None,
+        requirements: vec![SkillRequirement { skill: skill(needs), min_level: Default::default() }],
+        priority: None,
+        caller: None,
+        called: None,
+        node: node.map(|name| name.parse().unwrap()),
+        attributes: BTreeMap::new(),
+        arrived_at_ms: None,
+    })
+}
+
+impl House {
+    async fn new() -> Self {
+        let redis = PrivateRedis::start(RedisOptions::default()).await.unwrap();
+        let pool = RedisPool::new(StoreOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
+        let writer = ConfigWriter::new(pool.clone());
+        writer.write(&config(1)).await.unwrap();
+        writer.flip(&config(1), None).await.unwrap();
+        let (client, tail) = CommandClient::new(pool.clone(), "test".to_owned());
+        tokio::spawn(tail.run(std::future::pending()));
+        let mut acd = Daemon::builder(workspace_binary("ringdown-acd").unwrap())
+            .unwrap()
+            .env("RINGDOWN_REDIS_URL", redis.url())
+            .env("RINGDOWN_ACD_DUTIES", "router")
+            .env("RINGDOWN_ACD_LEASE_MS", "500")
+            .start()
+            .unwrap();
+        acd.wait_ready(LIMIT).await.unwrap();
+        Self { _redis: redis, acd, pool, client, next: std::cell::Cell::new(0) }
+    }
+
+    async fn ask(&self, command: Command) -> Outcome {
+        self.next.set(self.next.get() + 1);
+        self.ask_as(self.next.get(), command).await
+    }
+
+    async fn ask_as(&self, id: u8, command: Command) -> Outcome {
+        let id = CommandId::from_parts(4, &[id; 10]);
+        wait_until(LIMIT, "an outcome", async || {
+            match self.client.send_as(tenant(), id, command.clone()).await.unwrap() {
+                Answer::Outcome(outcome) => Some(outcome),
+                Answer::Unknown { .. } => None,
+            }
+        })
+        .await
+    }
+
+    async fn ready(&self, number: u8) {
+        let command = Command::SetAgentStatus { agent: agent(number), status: AgentStatus::Ready };
+        self.ask(command).await.result.unwrap();
+    }
+
+    async fn end(&self, number: u8, reason: EndReason) -> Result<Done, RefusalCode> {
+        let command = Command::EndInteraction { interaction: interaction(number), reason, at_ms: None };
+        self.ask(command).await.result.map_err(|refusal| refusal.code)
+    }
+
+    async fn add_raw(&self, text: &str) -> String {
+        let mut cmd = redis::cmd("XADD");
+        cmd.arg(keys::commands(tenant())).arg("*").arg(keys::ENTRY_FIELD).arg(text);
+        self.query(&cmd).await
+    }
+
+    async fn query<T: redis::FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
+        self.pool.run("test", Retry::Safe, cmd).await.unwrap()
+    }
+
+    async fn stream(&self, key: &str) -> Vec<StreamEntry> {
+        let mut reader = StreamReader::new(&self.pool, "test", 10_000);
+        reader.follow(key, StreamStart::Oldest);
+        reader.next(Duration::ZERO).await.unwrap()
+    }
+
+    async fn journal(&self) -> Vec<JournalEntry> {
+        let entries = self.stream(&keys::journal(tenant())).await;
+        entries.iter().map(|entry| serde_json::from_str(entry.field(keys::ENTRY_FIELD).unwrap()).unwrap()).collect()
+    }
+}
+
+fn offered(outcome: &Outcome) -> Option<(AgentId, OfferId)> {
+    match &outcome.result {
+        Ok(Done::Created { offered, .. }) => *offered,
+        other => panic!("not created: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn state_journal_history_and_position_tell_one_story() {
+    let house = House::new().await;
+    house.ready(1).await;
+    house.ready(2).await;
+    let created = house.ask(call(1, "sales", None)).await;
+    assert_eq!(offered(&created).unwrap().0, agent(1), "the longest available");
+    let state = snapshot::read(&house.pool, tenant()).await.unwrap();
+    let mut score = redis::cmd("ZRANGE");
+    score.arg(keys::available(tenant(), &skill("sales"))).arg(0).arg(-1);
+    assert_eq!(house.query::<Vec<String>>(&score).await, [agent(2).to_string()]);
+    assert!(matches!(state.interactions[0].state, InteractionState::Connected { agent: with, .. } if with == agent(1)));
+    house.end(1, EndReason::Completed).await.unwrap();
+    let journal = house.journal().await;
+    assert!(journal.iter().zip(1..).all(|(entry, seq)| entry.seq == seq), "gapless from 1");
+    let state = snapshot::read(&house.pool, tenant()).await.unwrap();
+    assert_eq!((state.router.seq, state.interactions.len()), (journal.len() as u64, 0));
+    let mut history = redis::cmd("LRANGE");
+    history.arg(keys::history(tenant(), interaction(1))).arg(0).arg(-1);
+    let history: Vec<String> = house.query(&history).await;
+    let own: Vec<String> = journal
+        .iter()
+        .filter(|entry| entry.event.interaction_id() == Some(interaction(1)))
+        .map(|entry| serde_json::to_string(entry).unwrap())
+        .collect();
+    assert_eq!(history, own, "the history is the journal of one interaction");
+    for key in [keys::history(tenant(), interaction(1)), keys::interaction(tenant(), interaction(1))] {
+        let mut ttl = redis::cmd("TTL");
+        ttl.arg(&key);
+        let ttl: i64 = house.query(&ttl).await;
+        assert!((3_500..=3_600).contains(&ttl), "{key} expires an hour after the end, not in {ttl} s");
+    }
+    let commands = house.stream(&keys::commands(tenant())).await;
+    assert_eq!(commands.last().map(|entry| entry.id.clone()), Some(state.router.position));
+}
+
+#[tokio::test]
+async fn malformed_commands_are_refused_or_skipped_and_stop_nothing() {
+    let house = House::new().await;
+    let known = CommandId::from_parts(9, &[9; 10]);
+    let from_future = serde_json::json!({
+        "version": 200, "id": known, "asker": "test", "at_ms": 1, "command": { "kind": "set_acd_open", "open": true }
+    });
+    let unknown_kind = serde_json::json!({
+        "version": 1, "id": CommandId::from_parts(9, &[8; 10]), "asker": "test", "at_ms": 1, "command": { "kind": "dance" }
+    });
+    let huge = "x".repeat(70_000);
+    for text in
+        ["", "{", "[]", "null", "\u{0}", "{\"version\":1}", &huge, &from_future.to_string(), &unknown_kind.to_string()]
+    {
+        house.add_raw(text).await;
+    }
+    let mut other_field = redis::cmd("XADD");
+    other_field.arg(keys::commands(tenant())).arg("*").arg("something").arg("else");
+    let _id: String = house.query(&other_field).await;
+    let mut not_text = redis::cmd("XADD");
+    not_text.arg(keys::commands(tenant())).arg("*").arg(keys::ENTRY_FIELD).arg(&[0xFF_u8, 0xFE, 0x00][..]);
+    let _id: String = house.query(&not_text).await;
+    house.ready(1).await;
+    let outcomes = house.stream(&keys::outcomes(tenant())).await;
+    let refused: Vec<Outcome> = outcomes
+        .iter()
+        .map(|entry| serde_json::from_str::<Outcome>(entry.field(keys::OUTCOME_FIELD).unwrap()).unwrap())
+        .filter(|outcome| outcome.result.as_ref().is_err_and(|refusal| refusal.code == RefusalCode::Malformed))
+        .collect();
+    assert_eq!(refused.len(), 2, "those that say who asked");
+    let metrics = house.acd.get("/metrics").await.unwrap().body;
+    assert!(metrics.contains("ringdown_acd_commands_total{kind=\"unreadable\",result=\"skipped\"} 9"), "{metrics}");
+}
+
+#[tokio::test]
+async fn bad_commands_get_the_right_refusal() {
+    let house = House::new().await;
+    let unknown_skill = house.ask(call(1, "juggling", None)).await.result.unwrap_err().code;
+    assert_eq!(unknown_skill, RefusalCode::UnknownSkill);
+    let nobody = Command::SetAgentStatus { agent: agent(9), status: AgentStatus::Ready };
+    assert_eq!(house.ask(nobody).await.result.unwrap_err().code, RefusalCode::UnknownAgent);
+    assert_eq!(house.end(9, EndReason::Completed).await, Err(RefusalCode::UnknownInteraction));
+    house.ask(call(1, "sales", None)).await.result.unwrap();
+    let twice = house.ask(call(1, "sales", None)).await.result.unwrap_err().code;
+    assert_eq!(twice, RefusalCode::DuplicateInteraction);
+}
+
+#[tokio::test]
+async fn a_repeated_command_gets_its_first_outcome_also_from_a_successor() {
+    let mut house = House::new().await;
+    house.ready(1).await;
+    let first = house.ask_as(77, call(1, "sales", None)).await;
+    assert_eq!(house.ask_as(77, call(1, "sales", None)).await, first);
+    house.acd.kill9().unwrap();
+    house.acd.restart().unwrap();
+    assert_eq!(house.ask_as(77, call(1, "sales", None)).await, first, "rebuilt from the outcomes");
+    assert_eq!(snapshot::read(&house.pool, tenant()).await.unwrap().interactions.len(), 1);
+    let journal = house.journal().await;
+    assert!(journal.iter().zip(1..).all(|(entry, seq)| entry.seq == seq), "gapless over the take-over");
+}
+
+#[tokio::test]
+async fn a_call_on_a_node_gives_its_voice_duty_the_effects() {
+    let house = House::new().await;
+    house.ready(1).await;
+    let (with, offer) = offered(&house.ask(call(1, "sales", Some("ast-1"))).await).unwrap();
+    let accept = Command::AcceptOffer { interaction: interaction(1), offer };
+    house.ask(accept).await.result.unwrap();
+    house.end(1, EndReason::CallerHangup).await.unwrap();
+    let (_, second) = offered(&house.ask(call(2, "sales", Some("ast-1"))).await).unwrap();
+    house.end(2, EndReason::CallerHangup).await.unwrap();
+    let node: NodeId = "ast-1".parse().unwrap();
+    let entries = house.stream(&keys::voice(tenant(), &node)).await;
+    let effects: Vec<VoiceEffect> = entries
+        .iter()
+        .map(|entry| serde_json::from_str::<VoiceEffectEntry>(entry.field(keys::ENTRY_FIELD).unwrap()).unwrap().effect)
+        .collect();
+    let VoiceEffect::Offer { interaction: id, offer: made, agent: whose, sip_user, realm, .. } = &effects[0] else {
+        panic!("an offer comes first: {effects:?}")
+    };
+    assert_eq!((*id, *made, *whose), (interaction(1), offer, with));
+    assert_eq!((sip_user.as_deref(), realm.as_str()), (Some("1001"), "acme.example"));
+    assert_eq!(effects[1], VoiceEffect::Connect { interaction: interaction(1), offer });
+    assert_eq!(effects[2], VoiceEffect::End { interaction: interaction(1), reason: EndReason::CallerHangup });
+    assert!(matches!(&effects[3], VoiceEffect::Offer { offer, .. } if *offer == second));
+    let last = effects.last().unwrap();
+    assert_eq!(*last, VoiceEffect::End { interaction: interaction(2), reason: EndReason::Abandoned });
+}
+
+#[tokio::test]
+async fn an_offer_nobody_answers_goes_to_the_next_agent_by_itself() {
+    let house = House::new().await;
+    house.ready(1).await;
+    house.ready(2).await;
+    let mut changed = config(2);
+    let rules = ringdown_events::QueueRules { ring_timeout_ms: 1_000, ..Default::default() };
+    let queue = ringdown_domain::QueueId::from_parts(5, &[5; 10]);
+    let entry = ringdown_events::QueueConfig { id: queue, name: "Sales".parse().unwrap(), rules };
+    changed.queues.insert(queue, entry);
+    let writer = ConfigWriter::new(house.pool.clone());
+    writer.write(&changed).await.unwrap();
+    writer.flip(&changed, Some(1)).await.unwrap();
+    wait_until(LIMIT, "version 2 in force", async || {
+        let router = snapshot::read_router(&house.pool, tenant()).await.unwrap()?;
+        (router.config_version == 2).then_some(())
+    })
+    .await;
+    let Command::CreateInteraction(mut new) = call(1, "sales", Some("ast-1")) else { unreachable!() };
+    new.queue = Some(queue);
+    let (first, _) = offered(&house.ask(Command::CreateInteraction(new)).await).unwrap();
+    assert_eq!(first, agent(1));
+    wait_until(LIMIT, "the second agent to be asked", async || {
+        let state = snapshot::read(&house.pool, tenant()).await.unwrap();
+        matches!(state.interactions[0].state, InteractionState::Offered { agent: with, .. } if with == agent(2))
+            .then_some(())
+    })
+    .await;
+    let failed = house
+        .journal()
+        .await
+        .into_iter()
+        .any(|entry| matches!(entry.event, JournalEvent::OfferFailed { agent: whose, .. } if whose == agent(1)));
+    assert!(failed);
+}
+
+#[tokio::test]
+async fn wrong_variables_are_named_and_a_redis_that_is_away_is_waited_for() {
+    let program = workspace_binary("ringdown-acd").unwrap();
+    let wrong = Daemon::builder(&program).unwrap();
+    let mut wrong = wrong.env("RINGDOWN_ACD_DUTIES", "everything").env("RINGDOWN_ACD_LEASE_MS", "1").start().unwrap();
+    let status = wrong.process().wait_exit(LIMIT).await.unwrap();
+    let log = wrong.process().log_text();
+    assert_eq!(status.code(), Some(78), "{log}");
+    assert!(log.contains("RINGDOWN_ACD_DUTIES") && log.contains("RINGDOWN_ACD_LEASE_MS"), "{log}");
+    let mut redis = PrivateRedis::start(RedisOptions::default()).await.unwrap();
+    redis.kill9().unwrap();
+    let early = Daemon::builder(&program).unwrap().env("RINGDOWN_REDIS_URL", redis.url());
+    let mut early = early.env("RINGDOWN_ACD_DUTIES", "router").start().unwrap();
+    let said = wait_until(LIMIT, "acd to say what it waits for", async || {
+        let answer = early.get("/readyz").await.ok()?;
+        (answer.status == 503 && answer.body.contains("redis")).then_some(answer.body)
+    })
+    .await;
+    assert!(!said.is_empty());
+    redis.restart().await.unwrap();
+    early.wait_ready(LIMIT).await.unwrap();
+    assert!(early.stop(LIMIT).await.unwrap().success());
+}
