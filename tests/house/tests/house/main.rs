@@ -1,0 +1,7 @@
+//! The house rules.
+
+mod dependencies;
+mod environment;
+mod files;
+mod manifests;
+mod names;
