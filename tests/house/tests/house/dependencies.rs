@@ -33,7 +33,7 @@ const NOT_IN_A_CORE: [&str; 24] = [
 const PURE_LIBRARIES: [&str; 2] = ["ringdown-domain", "ringdown-events"];
 
 fn check(rule: &str, find: impl Fn(&Workspace, &Package) -> Vec<String>) {
-    let workspace = Workspace::read().unwrap();
+    let workspace = Workspace::read().expect("the checkout can be read");
     let findings: Vec<_> = workspace.packages.iter().flat_map(|package| find(&workspace, package)).collect();
     nothing_found(rule, &findings);
 }

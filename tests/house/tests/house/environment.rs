@@ -29,7 +29,7 @@ fn agree(workspace: &Workspace, path: &str, wanted: &str, findings: &mut Vec<Str
         return;
     }
     match std::env::var_os("RINGDOWN_HOUSE_MEND") {
-        Some(_) => workspace.write(path, wanted).unwrap(),
+        Some(_) => workspace.write(path, wanted).expect("the checkout can be written"),
         None => findings.push(format!("{path} is out of step with its daemon (RINGDOWN_HOUSE_MEND=1 mends it)")),
     }
 }
