@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringdown_env_config::{Reader, Secret, Url, shared};
+use ringdown_registrar_core::digest::Algorithm;
 
 /// Start-up configuration.
 #[derive(Clone, Debug)]
@@ -20,11 +21,19 @@ pub struct Config {
     pub redis: Url,
     /// What nonces and route tokens are signed with.
     pub nonce_key: Option<Secret>,
+    /// What digest offers, best first.
+    pub algorithms: Vec<Algorithm>,
     /// How long an INVITE may stay without any response.
     pub no_response: Duration,
     /// Most TCP connections.
     pub connections: usize,
 }
+
+const DIGESTS: &[(&str, &[Algorithm])] = &[
+    ("sha-256,md5", &[Algorithm::Sha256, Algorithm::Md5]),
+    ("md5,sha-256", &[Algorithm::Md5, Algorithm::Sha256]),
+    ("sha-256", &[Algorithm::Sha256]),
+];
 
 impl Config {
     /// Reads every variable, then puts the parts together, so that all faults are found in one pass.
@@ -52,6 +61,11 @@ impl Config {
             .secret("RINGDOWN_SIP_NONCE_KEY")
             .about("Signs digest nonces and dialog routes; the same for all registrars. Random when unset: then calls in progress lose their way back at a restart.")
             .optional();
+        let algorithms = env
+            .choice("RINGDOWN_SIP_DIGEST", DIGESTS)
+            .default("sha-256,md5")
+            .about("The digest algorithms phones are offered, in this order. sipp understands the first one only, and only MD5.")
+            .read();
         let no_response = env
             .duration_ms("RINGDOWN_REGISTRAR_NO_RESPONSE_MS", 500..=32_000)
             .default(2_000)
@@ -70,6 +84,7 @@ impl Config {
             nodes: nodes?,
             redis: redis?,
             nonce_key: nonce_key?,
+            algorithms: algorithms?.to_vec(),
             no_response: no_response?,
             connections: connections?,
         })

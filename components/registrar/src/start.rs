@@ -95,6 +95,7 @@ fn settings(
         nodes: config.nodes.clone(),
         holder: format!("{}/{boot:016x}", life.node().as_str()),
         no_response_ms: u64::try_from(config.no_response.as_millis()).unwrap_or(2_000),
+        algorithms: config.algorithms.clone(),
         key: config
             .nonce_key
             .as_ref()

@@ -70,7 +70,7 @@ pub struct Answer {
     uri: Vec<u8>,
     count_text: Vec<u8>,
     client_nonce: Vec<u8>,
-    algorithm: Algorithm,
+    pub(super) algorithm: Algorithm,
 }
 
 /// Longest user name, realm, nonce: more is not ours.

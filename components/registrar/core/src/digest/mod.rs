@@ -1,7 +1,7 @@
 //! Digest authentication (RFC 7616, RFC 8760): challenges, nonces, answers.
 //!
 //! ```text
-//! no credentials ------------------------------> challenge (SHA-256 first, then MD5)
+//! no credentials ------------------------------> challenge (SHA-256 first, then MD5, unless set otherwise)
 //! answer wrong, user unknown ------------------> challenge, not stale
 //! answer right, nonce expired, foreign, replayed -> challenge, stale=true: the phone tries again without asking anybody
 //! answer right, nonce fresh -------------------> the user
@@ -45,22 +45,25 @@ pub enum Verdict {
 pub struct Digest {
     key: NonceKey,
     replay: ReplayWindow,
+    offered: Vec<Algorithm>,
 }
 
 impl Digest {
-    /// One that signs nonces with `key`; processes that share the key accept each other's.
-    pub fn new(key: NonceKey) -> Self {
-        Self { key, replay: ReplayWindow::default() }
+    /// One that signs nonces with `key` (processes that share it accept each other's) and offers these algorithms in
+    /// this order.
+    pub fn new(key: NonceKey, offered: Vec<Algorithm>) -> Self {
+        Self { key, replay: ReplayWindow::default(), offered }
     }
 
-    /// The values of the challenge's header fields, strongest first (RFC 8760 2.3).
-    pub fn challenges(&self, realm: &str, stale: bool, now_ms: u64, random: [u8; 8]) -> [String; 2] {
+    /// The values of the challenge's header fields, one per algorithm (RFC 8760 2.3).
+    pub fn challenges(&self, realm: &str, stale: bool, now_ms: u64, random: [u8; 8]) -> Vec<String> {
         let nonce = self.key.issue(realm, now_ms, random);
         let stale = if stale { ", stale=true" } else { "" };
-        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| {
+        let challenge = |algorithm: &Algorithm| {
             let name = algorithm.name();
             format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}")
-        })
+        };
+        self.offered.iter().map(challenge).collect()
     }
 
     /// Checks the credentials that `values` (of Authorization or Proxy-Authorization fields) hold for `realm`.
@@ -72,7 +75,10 @@ impl Digest {
         now_ms: u64,
         credential: impl FnOnce(&str) -> Option<Ha1>,
     ) -> Verdict {
-        let answer = values.into_iter().filter_map(Answer::parse).find(|answer| answer.realm == realm);
+        let answer = values
+            .into_iter()
+            .filter_map(Answer::parse)
+            .find(|answer| answer.realm == realm && self.offered.contains(&answer.algorithm));
         let Some(answer) = answer else { return Verdict::Missing };
         let stored = credential(&answer.user);
         let known = stored.is_some();

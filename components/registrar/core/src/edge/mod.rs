@@ -38,7 +38,7 @@ use ringdown_domain::TenantId;
 pub use directory::{Directory, Realm};
 
 use crate::bindings::{Aor, Binding, Change, Flow, Locations, Refusal};
-use crate::digest::{Digest, NonceKey};
+use crate::digest::{Algorithm, Digest, NonceKey};
 use crate::message::Method;
 use clients::{Client, ClientKey};
 use forks::ForkState;
@@ -77,6 +77,8 @@ pub struct Settings {
     pub holder: String,
     /// How long an INVITE may stay without any response, milliseconds.
     pub no_response_ms: u64,
+    /// What digest offers, best first.
+    pub algorithms: Vec<Algorithm>,
     /// Signs nonces and route tokens.
     pub key: NonceKey,
     /// Where branches and tags come from: drawn by the shell, new for each start.
@@ -200,7 +202,7 @@ impl Edge {
     /// An edge without bindings and without a directory; answers 503 until it has one.
     pub fn new(settings: Settings) -> Self {
         Self {
-            digest: Digest::new(settings.key.clone()),
+            digest: Digest::new(settings.key.clone(), settings.algorithms.clone()),
             ids: Ids::new(settings.seed),
             settings,
             directory: Directory::default(),

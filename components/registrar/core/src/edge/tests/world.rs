@@ -47,6 +47,7 @@ pub(super) fn settings() -> Settings {
         nodes: [NODE, NODE_2].iter().map(|node| node.parse::<SocketAddr>().expect("an address")).collect(),
         holder: "here".into(),
         no_response_ms: 2_000,
+        algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         key: NonceKey::new([7; 32]),
         seed: [9; 32],
     }

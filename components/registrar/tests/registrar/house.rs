@@ -1,0 +1,249 @@
+//! The registrar in process with a Redis of its own, and phones made of real sockets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringdown_domain::{AgentId, TenantId, TimestampMs};
+use ringdown_env_config::Url;
+use ringdown_events::{CompiledConfig, ConfigMeta, SipCredential};
+use ringdown_redis_store::{ConfigWriter, RedisOptions, RedisPool, Retry, StoreMetrics, keys, redis};
+use ringdown_registrar::{Config, start};
+use ringdown_registrar_core::digest::Algorithm;
+use ringdown_registrar_core::message::{FieldName, Message};
+use ringdown_service::{Clock, Life};
+use ringdown_test_support::{PrivateRedis, RedisOptions as PrivateRedisOptions, free_port, wait_until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const REALM: &str = "rd.test";
+
+pub(crate) struct House {
+    pub(crate) redis: PrivateRedis,
+    pub(crate) pool: RedisPool,
+    pub(crate) life: Life,
+    pub(crate) config: Config,
+    pub(crate) sip: SocketAddr,
+    pub(crate) node: SocketAddr,
+    pub(crate) tenant: TenantId,
+}
+
+impl House {
+    pub(crate) async fn build(algorithms: &[Algorithm]) -> Self {
+        let redis = PrivateRedis::start(PrivateRedisOptions::default()).await.unwrap();
+        let pool = RedisPool::new(RedisOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
+        let tenant = TenantId::from_parts(7, &[7; 10]);
+        let compiled = compiled(tenant);
+        let writer = ConfigWriter::new(pool.clone());
+        writer.write(&compiled).await.unwrap();
+        writer.flip(&compiled, None).await.unwrap();
+        let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let (sip, node) = (local(free_port()), local(free_port()));
+        let config = Config {
+            udp: vec![sip],
+            tcp: vec![sip],
+            advertise: None,
+            nodes: vec![node],
+            redis: Url::parse(&redis.url(), &["redis"]).unwrap(),
+            nonce_key: None,
+            algorithms: algorithms.to_vec(),
+            no_response: Duration::from_millis(2_000),
+            connections: 64,
+        };
+        let life = Life::detached("registrar", Clock::system());
+        start(config.clone(), life.clone()).await.unwrap();
+        let house = Self { redis, pool, life, config, sip, node, tenant };
+        house.wait_serving().await;
+        house
+    }
+
+    /// Until the directory is known: before, everything is answered 503.
+    pub(crate) async fn wait_serving(&self) {
+        let phone = Phone::udp(self.sip).await;
+        wait_until(LIMIT, "the directory is known", async || {
+            let answer = phone.exchange(&phone.register_text("100", 1, "")).await?;
+            (answer.status() == Some(401)).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) async fn stored(&self, user: &str) -> BTreeMap<String, String> {
+        let mut cmd = redis::cmd("HGETALL");
+        cmd.arg(keys::location(self.tenant, user));
+        self.pool.run("test", Retry::Safe, &cmd).await.unwrap()
+    }
+
+    pub(crate) async fn stop(self) {
+        assert!(self.life.stop(Duration::from_secs(10)).await, "the registrar drains");
+    }
+}
+
+fn compiled(tenant: TenantId) -> CompiledConfig {
+    let hash = |algorithm: Algorithm, user: &str| algorithm.hash(&[user.as_bytes(), REALM.as_bytes(), b"secret"]);
+    let credential = |user: &str| SipCredential {
+        user: user.to_owned(),
+        agent: AgentId::from_parts(1, &[1; 10]),
+        ha1_md5: hash(Algorithm::Md5, user),
+        ha1_sha256: hash(Algorithm::Sha256, user),
+    };
+    CompiledConfig {
+        meta: ConfigMeta {
+            tenant,
+            name: "Test".parse().unwrap(),
+            realm: REALM.to_owned(),
+            version: 1,
+            compiled_at_ms: TimestampMs(1),
+            counts: BTreeMap::new(),
+        },
+        skills: BTreeSet::new(),
+        agents: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        routes: BTreeMap::new(),
+        trunks: BTreeMap::new(),
+        credentials: ["100", "101"].map(|user| (user.to_owned(), credential(user))).into(),
+    }
+}
+
+pub(crate) fn scenario(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(name)
+}
+
+enum Wire {
+    Udp(UdpSocket),
+    Tcp(tokio::sync::Mutex<TcpStream>),
+}
+
+/// One end of SIP: a phone, or an Asterisk node when it is bound to the node's address.
+pub(crate) struct Phone {
+    wire: Wire,
+    pub(crate) address: SocketAddr,
+    registrar: SocketAddr,
+}
+
+impl Phone {
+    pub(crate) async fn udp(registrar: SocketAddr) -> Self {
+        Self::udp_at("127.0.0.1:0".parse().unwrap(), registrar).await
+    }
+
+    pub(crate) async fn udp_at(address: SocketAddr, registrar: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(address).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        Self { wire: Wire::Udp(socket), address, registrar }
+    }
+
+    pub(crate) async fn tcp(registrar: SocketAddr) -> Self {
+        let stream = TcpStream::connect(registrar).await.unwrap();
+        let address = stream.local_addr().unwrap();
+        Self { wire: Wire::Tcp(stream.into()), address, registrar }
+    }
+
+    pub(crate) fn transport(&self) -> &'static str {
+        match self.wire {
+            Wire::Udp(_) => "UDP",
+            Wire::Tcp(_) => "TCP",
+        }
+    }
+
+    pub(crate) async fn send(&self, bytes: &[u8]) {
+        match &self.wire {
+            Wire::Udp(socket) => {
+                socket.send_to(bytes, self.registrar).await.unwrap();
+            }
+            Wire::Tcp(stream) => stream.lock().await.write_all(bytes).await.unwrap(),
+        }
+    }
+
+    /// The next message; none after the limit or at the end of the stream.
+    pub(crate) async fn next_within(&self, limit: Duration) -> Option<Message> {
+        let mut buffer = vec![0_u8; 65_536];
+        let read = async {
+            match &self.wire {
+                Wire::Udp(socket) => socket.recv(&mut buffer).await.unwrap(),
+                // Test traffic is one small message at a time, which loopback does not split.
+                Wire::Tcp(stream) => stream.lock().await.read(&mut buffer).await.unwrap(),
+            }
+        };
+        let length = tokio::time::timeout(limit, read).await.ok()?;
+        Message::read(&buffer[..length]).ok()
+    }
+
+    pub(crate) async fn next(&self) -> Message {
+        self.next_within(LIMIT).await.expect("a message")
+    }
+
+    /// The next final response, provisional ones and repeated requests skipped.
+    pub(crate) async fn final_response(&self) -> Message {
+        loop {
+            let message = self.next().await;
+            if message.status().is_some_and(|status| status >= 200) {
+                return message;
+            }
+        }
+    }
+
+    pub(crate) async fn exchange(&self, text: &str) -> Option<Message> {
+        self.send(text.as_bytes()).await;
+        self.next_within(Duration::from_secs(5)).await
+    }
+
+    pub(crate) fn register_text(&self, user: &str, cseq: u32, more: &str) -> String {
+        let (transport, address) = (self.transport(), self.address);
+        format!(
+            "REGISTER sip:{REALM} SIP/2.0\r\nVia: SIP/2.0/{transport} {address};branch=z9hG4bK{}r{cseq};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:{user}@{REALM}>;tag=a\r\nTo: <sip:{user}@{REALM}>\r\n\
+             Call-ID: reg-{user}-{address}\r\nCSeq: {cseq} REGISTER\r\n\
+             Contact: <sip:{user}@{address};transport={transport}>\r\n{more}Content-Length: 0\r\n\r\n",
+            address.port()
+        )
+    }
+
+    /// REGISTER with digest; the final response.
+    pub(crate) async fn register(&self, user: &str, cseq: u32, algorithm: Algorithm) -> Message {
+        let challenge = self.exchange(&self.register_text(user, cseq, "")).await.unwrap();
+        assert_eq!(challenge.status(), Some(401), "{}", String::from_utf8_lossy(challenge.bytes()));
+        let line = authorization(&challenge, algorithm, user, "REGISTER");
+        self.exchange(&self.register_text(user, cseq + 1, &line)).await.unwrap()
+    }
+
+    pub(crate) async fn answer(&self, request: &Message, status: u16) {
+        self.send(response_to(request, status, &format!("sip:100@{}", self.address)).as_bytes()).await;
+    }
+}
+
+pub(crate) fn authorization(challenge: &Message, algorithm: Algorithm, user: &str, method: &str) -> String {
+    let text = String::from_utf8_lossy(challenge.bytes()).into_owned();
+    let wanted = format!("algorithm={}", algorithm.name());
+    let line = text.lines().find(|line| line.contains(&wanted)).expect("the algorithm is offered");
+    let nonce = line.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+    let first = algorithm.hash(&[user.as_bytes(), REALM.as_bytes(), b"secret"]);
+    let second = algorithm.hash(&[method.as_bytes(), b"sip:rd.test"]);
+    let parts = [first.as_bytes(), nonce.as_bytes(), b"00000001", b"cn", b"auth", second.as_bytes()];
+    let response = algorithm.hash(&parts);
+    let name = if challenge.status() == Some(401) { "Authorization" } else { "Proxy-Authorization" };
+    format!(
+        "{name}: Digest username=\"{user}\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"sip:rd.test\", \
+         response=\"{response}\", {wanted}, qop=auth, nc=00000001, cnonce=\"cn\"\r\n"
+    )
+}
+
+/// A response as a phone makes it: all Via and Record-Route, tag on To, Contact.
+pub(crate) fn response_to(request: &Message, status: u16, contact: &str) -> String {
+    let mut text = format!("SIP/2.0 {status} Whatever\r\n");
+    for field in request.fields() {
+        let line = String::from_utf8_lossy(field.line.of(request.bytes())).into_owned();
+        match field.name {
+            FieldName::Via | FieldName::RecordRoute | FieldName::From | FieldName::CallId | FieldName::CSeq => {
+                text.push_str(&line);
+            }
+            FieldName::To => {
+                text.push_str(line.trim_end());
+                text.push_str(if line.contains(";tag=") { "\r\n" } else { ";tag=p1\r\n" });
+            }
+            _ => {}
+        }
+    }
+    text.push_str(&format!("Contact: <{contact}>\r\nContent-Length: 0\r\n\r\n"));
+    text
+}
