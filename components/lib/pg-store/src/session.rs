@@ -17,6 +17,9 @@ use crate::metrics::PgMetrics;
 pub enum Isolation {
     /// Each statement sees what was committed before it.
     ReadCommitted,
+    /// Every statement sees what was committed before the transaction's first (REPEATABLE READ): for reading several
+    /// tables as of one moment.
+    Snapshot,
     /// As if transactions ran one after another; may end in [`PgError::Conflict`], so it belongs into `PgStore::retry`.
     Serializable,
 }
@@ -57,6 +60,7 @@ impl<'pool> Session<'pool> {
     pub async fn begin(&mut self, isolation: Isolation) -> Result<Transaction<'_>, PgError> {
         let level = match isolation {
             Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
+            Isolation::Snapshot => IsolationLevel::RepeatableRead,
             Isolation::Serializable => IsolationLevel::Serializable,
         };
         self.connection.used_at = Instant::now();
