@@ -32,6 +32,7 @@ pub struct Config {
 const DIGESTS: &[(&str, &[Algorithm])] = &[
     ("sha-256,md5", &[Algorithm::Sha256, Algorithm::Md5]),
     ("md5,sha-256", &[Algorithm::Md5, Algorithm::Sha256]),
+    ("md5", &[Algorithm::Md5]),
     ("sha-256", &[Algorithm::Sha256]),
 ];
 
@@ -64,7 +65,7 @@ impl Config {
         let algorithms = env
             .choice("RINGDOWN_SIP_DIGEST", DIGESTS)
             .default("sha-256,md5")
-            .about("The digest algorithms phones are offered, in this order. sipp understands the first one only, and only MD5.")
+            .about("The digest algorithms phones are offered, in this order. sipp needs MD5 first; old baresip (1.x) needs MD5 alone.")
             .read();
         let no_response = env
             .duration_ms("RINGDOWN_REGISTRAR_NO_RESPONSE_MS", 500..=32_000)

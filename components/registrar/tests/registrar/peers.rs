@@ -6,8 +6,8 @@ use std::path::Path;
 use ringdown_registrar_core::digest::Algorithm;
 use ringdown_test_support::{Folder, Process, Spec, free_port, wait_until};
 
+use super::from_node;
 use super::house::{House, LIMIT, Phone, scenario};
-use super::{BOTH, from_node};
 
 /// sipp offers no SHA-256 and looks at the first challenge only.
 const MD5_FIRST: &[Algorithm] = &[Algorithm::Md5, Algorithm::Sha256];
@@ -70,7 +70,8 @@ async fn sipp_registers_over_tcp() {
 
 #[tokio::test]
 async fn baresip_registers_and_is_rung() {
-    let house = House::build(BOTH).await;
+    // Debian 12's baresip 1.0 gives up at a challenge it does not know, whatever else is offered.
+    let house = House::build(&[Algorithm::Md5]).await;
     let folder = Folder::new("registrar-baresip").unwrap();
     let port = free_port();
     std::fs::write(
