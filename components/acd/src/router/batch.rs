@@ -4,13 +4,13 @@
 //! built, the core gives the difference between the stored state and its own ([`Changes`]). However often a batch
 //! changed a record, it is written once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use ringdown_acd_core::routing::{AvailabilityChange, Changes, QueueChange, Router};
 use ringdown_domain::{AgentId, CommandId, InteractionId, NodeId, SkillName, TenantId};
 use ringdown_events::{InteractionRecord, JournalEntry, RouterRecord, VoiceEffectEntry};
-use ringdown_redis_store::{Commit, keys, snapshot};
+use ringdown_redis_store::{Arg, Commit, keys, snapshot};
 use serde::Serialize;
 
 use super::effects::voice_effect;
@@ -49,7 +49,7 @@ pub(crate) struct Batch {
     entries: Vec<(u64, String)>,
     /// Positions in `entries`.
     histories: BTreeMap<InteractionId, Vec<usize>>,
-    voice: Vec<(NodeId, String)>,
+    voice: BTreeMap<NodeId, Vec<String>>,
     outcomes: Vec<Answered>,
     /// Stream id of the last command decided.
     position: Option<String>,
@@ -92,66 +92,105 @@ impl Batch {
         self.entries.push((entry.seq, serde_json::to_string(entry)?));
         if let Some((node, effect)) = voice_effect(&entry.event, node, phone) {
             let effect = VoiceEffectEntry { seq: entry.seq, at_ms: entry.at_ms, effect };
-            self.voice.push((node, serde_json::to_string(&effect)?));
+            self.voice.entry(node).or_default().push(serde_json::to_string(&effect)?);
         }
         Ok(())
     }
 
     /// Builds the commit from the batch and what changed in the core, and moves the router's record on.
     pub(crate) fn build(
-        self,
+        mut self,
         tenant: TenantId,
         core: &mut Router,
+        listed: &mut Listed,
         record: &mut RouterRecord,
         retention: &Retention,
     ) -> Result<Commit, EncodeError> {
         let mut changes = Changes::default();
         core.drain_changes(&mut changes);
         let mut commit = Commit::new();
-        write_agents(&mut commit, tenant, &changes, core)?;
-        write_interactions(&mut commit, tenant, &changes, core, retention)?;
-        self.write_histories(&mut commit, tenant, &changes.ended, retention);
+        write_agents(&mut commit, tenant, &changes, core, listed)?;
+        write_interactions(&mut commit, tenant, &changes, core, listed, retention)?;
         if let Some((seq, _)) = self.entries.last() {
             record.seq = *seq;
         }
-        if let Some(position) = self.position {
+        if let Some(position) = self.position.take() {
             record.position = position;
         }
-        let journal = keys::journal(tenant);
-        for (seq, text) in self.entries {
-            append(&mut commit, &journal, retention.journal, format!("{seq}-0"), [(keys::ENTRY_FIELD, text)]);
+        self.write_journal(&mut commit, tenant, &changes.ended, retention);
+        for (node, texts) in self.voice {
+            let rows = texts.into_iter().map(|text| row(["*", keys::ENTRY_FIELD], [text])).collect();
+            commit.push_group(append_to(keys::voice(tenant, &node), retention.voice), rows);
         }
-        for (node, text) in self.voice {
-            let stream = keys::voice(tenant, &node);
-            append(&mut commit, &stream, retention.voice, "*".to_owned(), [(keys::ENTRY_FIELD, text)]);
-        }
-        let outcomes = keys::outcomes(tenant);
-        for answered in self.outcomes {
-            let fields = [
-                (keys::OUTCOME_ASKER_FIELD, answered.asker),
-                (keys::OUTCOME_COMMAND_FIELD, answered.command.to_string()),
-                (keys::OUTCOME_FIELD, answered.outcome.as_ref().to_owned()),
-            ];
-            append(&mut commit, &outcomes, retention.outcomes, "*".to_owned(), fields);
-        }
+        let rows = self.outcomes.into_iter().map(outcome_row).collect();
+        commit.push_group(append_to(keys::outcomes(tenant), retention.outcomes), rows);
         Ok(commit)
     }
 
-    fn write_histories(
-        &self,
+    /// The journal and each interaction's own part of it. An entry's text travels once for both.
+    fn write_journal(
+        &mut self,
         commit: &mut Commit,
         tenant: TenantId,
         ended: &[InteractionRecord],
         retention: &Retention,
     ) {
-        for (id, indexes) in &self.histories {
-            let mut list = List::new("RPUSH", Some(keys::history(tenant, *id)));
-            indexes.iter().for_each(|index| list.add(commit, [self.entries[*index].1.clone()]));
-            list.finish(commit);
+        let mut texts = Vec::with_capacity(self.entries.len());
+        let mut rows = Vec::with_capacity(self.entries.len());
+        for (seq, text) in self.entries.drain(..) {
+            let text = commit.share(text);
+            texts.push(text);
+            rows.push(vec![Arg::Text(format!("{seq}-0")), Arg::Text(keys::ENTRY_FIELD.to_owned()), text.into()]);
         }
-        for record in ended {
-            let key = keys::history(tenant, record.id);
-            commit.push(["EXPIRE".to_owned(), key, retention.ended_s.to_string()]);
+        commit.push_group(append_to(keys::journal(tenant), retention.journal), rows);
+        let mut rows = Vec::with_capacity(self.histories.len());
+        for (id, indexes) in &self.histories {
+            for part in indexes.chunks(CHUNK) {
+                let key = Arg::Text(keys::history(tenant, *id));
+                rows.push(std::iter::once(key).chain(part.iter().map(|index| texts[*index].into())).collect());
+            }
+        }
+        commit.push_group(vec!["RPUSH".to_owned()], rows);
+        let expire = |record: &InteractionRecord| {
+            vec![keys::history(tenant, record.id).into(), retention.ended_s.to_string().into()]
+        };
+        commit.push_group(vec!["EXPIRE".to_owned()], ended.iter().map(expire).collect());
+    }
+}
+
+/// `XADD stream MAXLEN ~ keep`
+fn append_to(stream: String, keep: u64) -> Vec<String> {
+    vec!["XADD".to_owned(), stream, "MAXLEN".to_owned(), "~".to_owned(), keep.to_string()]
+}
+
+fn row<const A: usize, const B: usize>(fixed: [&str; A], rest: [String; B]) -> Vec<Arg> {
+    fixed.into_iter().map(|text| Arg::Text(text.to_owned())).chain(rest.into_iter().map(Arg::Text)).collect()
+}
+
+fn outcome_row(answered: Answered) -> Vec<Arg> {
+    let Answered { asker, command, outcome } = answered;
+    let pairs = [
+        (keys::OUTCOME_ASKER_FIELD, asker),
+        (keys::OUTCOME_COMMAND_FIELD, command.to_string()),
+        (keys::OUTCOME_FIELD, outcome.as_ref().to_owned()),
+    ];
+    let fields = pairs.into_iter().flat_map(|(name, value)| [Arg::Text(name.to_owned()), Arg::Text(value)]);
+    std::iter::once(Arg::Text("*".to_owned())).chain(fields).collect()
+}
+
+/// Who stands in the sets of agents and of live interactions, so that these are written only when somebody comes or goes.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    agents: HashSet<AgentId>,
+    live: HashSet<InteractionId>,
+}
+
+impl Listed {
+    /// Everybody the restored core knows: it was made from the sets.
+    pub(crate) fn of(core: &Router) -> Self {
+        Self {
+            agents: core.agents().map(|record| record.id).collect(),
+            live: core.interactions().map(|record| record.id).collect(),
         }
     }
 }
@@ -165,12 +204,19 @@ pub(crate) fn write_record(commit: &mut Commit, tenant: TenantId, record: &Route
     commit.push_list(write);
 }
 
-fn write_agents(commit: &mut Commit, tenant: TenantId, changes: &Changes, core: &Router) -> Result<(), EncodeError> {
+fn write_agents(
+    commit: &mut Commit,
+    tenant: TenantId,
+    changes: &Changes,
+    core: &Router,
+    listed: &mut Listed,
+) -> Result<(), EncodeError> {
     let mut gone = List::new("DEL", None);
     let mut removed = List::new("SREM", Some(keys::agents(tenant)));
     for id in &changes.agents_removed {
         gone.add(commit, [keys::agent(tenant, *id)]);
         removed.add(commit, [id.to_string()]);
+        listed.agents.remove(id);
     }
     gone.finish(commit);
     removed.finish(commit);
@@ -178,7 +224,9 @@ fn write_agents(commit: &mut Commit, tenant: TenantId, changes: &Changes, core: 
     let mut known = List::new("SADD", Some(keys::agents(tenant)));
     for record in changes.agents.iter().filter_map(|id| core.agent(*id)) {
         records.add(commit, [keys::agent(tenant, record.id), to_json(record)?]);
-        known.add(commit, [record.id.to_string()]);
+        if listed.agents.insert(record.id) {
+            known.add(commit, [record.id.to_string()]);
+        }
     }
     records.finish(commit);
     known.finish(commit);
@@ -220,22 +268,28 @@ fn write_interactions(
     tenant: TenantId,
     changes: &Changes,
     core: &Router,
+    listed: &mut Listed,
     retention: &Retention,
 ) -> Result<(), EncodeError> {
     let mut records = List::new("MSET", None);
     let mut live = List::new("SADD", Some(keys::live(tenant)));
     for record in changes.interactions.iter().filter_map(|id| core.interaction(*id)) {
         records.add(commit, [keys::interaction(tenant, record.id), to_json(record)?]);
-        live.add(commit, [record.id.to_string()]);
+        if listed.live.insert(record.id) {
+            live.add(commit, [record.id.to_string()]);
+        }
     }
     records.finish(commit);
     live.finish(commit);
     let mut over = List::new("SREM", Some(keys::live(tenant)));
+    let mut finals = Vec::with_capacity(changes.ended.len());
     for record in &changes.ended {
         let key = keys::interaction(tenant, record.id);
-        commit.push(["SET".to_owned(), key, to_json(record)?, "EX".to_owned(), retention.ended_s.to_string()]);
+        finals.push(row([], [key, retention.ended_s.to_string(), to_json(record)?]));
+        listed.live.remove(&record.id);
         over.add(commit, [record.id.to_string()]);
     }
+    commit.push_group(vec!["SETEX".to_owned()], finals);
     over.finish(commit);
     write_queue(commit, tenant, &changes.queue);
     Ok(())
@@ -257,19 +311,6 @@ fn write_queue(commit: &mut Commit, tenant: TenantId, changes: &[QueueChange]) {
 
 fn to_json<T: Serialize>(record: &T) -> Result<String, EncodeError> {
     serde_json::to_string(record)
-}
-
-fn append<const N: usize>(
-    commit: &mut Commit,
-    stream: &str,
-    keep: u64,
-    id: String,
-    fields: [(&'static str, String); N],
-) {
-    let mut write = vec!["XADD".to_owned(), stream.to_owned(), "MAXLEN".to_owned(), "~".to_owned()];
-    write.extend([keep.to_string(), id]);
-    write.extend(fields.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
-    commit.push_list(write);
 }
 
 /// One write with many arguments, split where it grows too long.

@@ -9,7 +9,7 @@ use ringdown_events::{
 };
 use ringdown_redis_store::{Commit, Guard, keys};
 
-use super::batch::{self, Answered, Batch, EncodeError, Retention};
+use super::batch::{self, Answered, Batch, EncodeError, Listed, Retention};
 use super::intake::{Arrival, Message};
 use super::metrics::{self, RouterMetrics};
 use super::remembered::Remembered;
@@ -25,6 +25,7 @@ pub(crate) const REDIS_RUN_FIELD: &str = "redis_run";
 pub(crate) struct Engine {
     tenant: TenantId,
     core: Router,
+    listed: Listed,
     config: Arc<CompiledConfig>,
     record: RouterRecord,
     remembered: Remembered,
@@ -63,6 +64,7 @@ impl Engine {
     pub(crate) fn new(tenant: TenantId, config: Arc<CompiledConfig>, from: Restored, metrics: RouterMetrics) -> Self {
         Self {
             tenant,
+            listed: Listed::of(&from.core),
             core: from.core,
             config,
             seq: from.record.seq,
@@ -142,7 +144,7 @@ impl Engine {
         let commands = batch.commands();
         self.record.open = self.core.is_open();
         self.record.config_version = self.core.config_version();
-        let mut commit = batch.build(self.tenant, &mut self.core, &mut self.record, retention)?;
+        let mut commit = batch.build(self.tenant, &mut self.core, &mut self.listed, &mut self.record, retention)?;
         let expected = if self.commits == 0 { String::new() } else { self.commits.to_string() };
         self.commits += 1;
         let number = self.commits.to_string();

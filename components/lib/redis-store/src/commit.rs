@@ -9,12 +9,14 @@
 //! ```
 //!
 //! The writes travel as one MessagePack text that the script unpacks (`cmsgpack`): one argument instead of thousands, and
-//! one round trip whatever the batch. Everything in it is text. The guard makes a repeat after an unknown outcome safe:
+//! one round trip whatever the batch. What Lua must make a string of costs Redis most, so writes that begin alike are
+//! grouped, and a text that several writes carry is sent once and referred to by number. The guard makes a repeat after an unknown outcome safe:
 //! the first application moved what it checks.
 
 use std::time::{Duration, Instant};
 
 use redis::Script;
+use serde::Serialize;
 
 use crate::{BlockingConnection, Lease, RedisPool, StoreError};
 
@@ -29,8 +31,22 @@ if ARGV[3] ~= '' then
   local found = redis.call('HGET', KEYS[2], ARGV[3]) or ''
   if found ~= ARGV[4] then return {'moved', found} end
 end
-local writes = cmsgpack.unpack(ARGV[5])
-for i = 1, #writes do redis.call(unpack(writes[i])) end
+local plan = cmsgpack.unpack(ARGV[5])
+local texts = plan[1]
+for _, write in ipairs(plan[2]) do redis.call(unpack(write)) end
+for _, group in ipairs(plan[3]) do
+  local call = group[1]
+  local same = #call
+  for _, row in ipairs(group[2]) do
+    local count = #row
+    for i = 1, count do
+      local arg = row[i]
+      if type(arg) == 'number' then arg = texts[arg] end
+      call[same + i] = arg
+    end
+    redis.call(unpack(call, 1, same + count))
+  end
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {'ok', ''}
 ";
@@ -46,24 +62,36 @@ pub struct Guard {
     pub expected: String,
 }
 
-/// A list of writes to apply together.
+/// A list of writes to apply together: first the single ones, then the groups, each in the order of its making.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
+    texts: Vec<String>,
     writes: Vec<Vec<String>>,
-    bytes: usize,
+    groups: Vec<(Vec<String>, Vec<Vec<Arg>>)>,
 }
+
+/// An argument of a write in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Arg {
+    /// As it stands.
+    Text(String),
+    /// A text that other writes carry too.
+    Shared(SharedText),
+}
+
+/// The number of a text given to [`Commit::share`], from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SharedText(u32);
 
 impl Commit {
     /// An empty one.
     #[must_use]
     pub const fn new() -> Self {
-        Self { writes: Vec::new(), bytes: 0 }
+        Self { texts: Vec::new(), writes: Vec::new(), groups: Vec::new() }
     }
 
     /// Adds a write: the command's name and its arguments.
-    ///
-    /// # Panics
-    /// When a single command has 4,000 arguments or more: its writer must split it.
     pub fn push<const N: usize>(&mut self, command: [String; N]) {
         self.push_list(Vec::from(command));
     }
@@ -71,36 +99,62 @@ impl Commit {
     /// As [`Commit::push`], for a command with any number of arguments.
     ///
     /// # Panics
-    /// As [`Commit::push`].
+    /// When a single command has 4,000 arguments or more: its writer must split it.
     pub fn push_list(&mut self, command: Vec<String>) {
         assert!(command.len() < MAX_COMMAND_ARGS, "a command inside a commit must be split by its writer");
-        self.bytes += command.iter().map(|arg| arg.len() + 5).sum::<usize>();
         self.writes.push(command);
+    }
+
+    /// Keeps a text that several writes carry.
+    ///
+    /// # Panics
+    /// After 2^32 texts, which no memory holds.
+    pub fn share(&mut self, text: String) -> SharedText {
+        self.texts.push(text);
+        SharedText(u32::try_from(self.texts.len()).expect("fewer than 2^32 texts"))
+    }
+
+    /// Adds writes that begin with the same arguments, as `XADD stream MAXLEN ~ 1000`; each row is the rest of one.
+    ///
+    /// # Panics
+    /// As [`Commit::push_list`].
+    pub fn push_group(&mut self, same: Vec<String>, rows: Vec<Vec<Arg>>) {
+        let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+        assert!(same.len() + longest < MAX_COMMAND_ARGS, "a command inside a commit must be split by its writer");
+        if !rows.is_empty() {
+            self.groups.push((same, rows));
+        }
     }
 
     /// How many writes it has.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.writes.len()
+    pub fn len(&self) -> usize {
+        self.writes.len() + self.groups.iter().map(|(_, rows)| rows.len()).sum::<usize>()
     }
 
     /// Whether it has none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.writes.is_empty()
-    }
-
-    /// About how many bytes it takes on the wire.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
+        self.writes.is_empty() && self.groups.is_empty()
     }
 
     fn packed(&self) -> Result<Vec<u8>, StoreError> {
-        let mut packed = Vec::with_capacity(self.bytes + self.writes.len() * 3 + 8);
-        rmp_serde::encode::write(&mut packed, &self.writes)
+        let mut packed = Vec::with_capacity(4_096);
+        rmp_serde::encode::write(&mut packed, &(&self.texts, &self.writes, &self.groups))
             .map_err(|error| StoreError::Unreadable { what: "commit", detail: error.to_string() })?;
         Ok(packed)
+    }
+}
+
+impl From<String> for Arg {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<SharedText> for Arg {
+    fn from(text: SharedText) -> Self {
+        Self::Shared(text)
     }
 }
 

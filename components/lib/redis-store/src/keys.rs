@@ -13,6 +13,10 @@ pub const REALMS: &str = "realms";
 pub const TRUNKS: &str = "trunks";
 /// Media nodes by name (hash).
 pub const NODES: &str = "nodes";
+/// The lease of the provisioner that compiles, and the counter of its epochs; braced so that both share a shard.
+pub const PROVISIONER_LEASE: &str = "{provisioner}:lease";
+/// See [`PROVISIONER_LEASE`].
+pub const PROVISIONER_EPOCH: &str = "{provisioner}:epoch";
 /// The channel that nudges readers of configuration: `<tenant>:<version>`.
 pub const CONFIG_CHANNEL: &str = "config";
 

@@ -31,7 +31,7 @@ mod stream;
 
 pub use blocking::BlockingConnection;
 pub use command_client::{Answer, CommandClient, DEFAULT_ANSWER_LIMIT, OutcomeTail};
-pub use commit::{Commit, CommitError, Committer, Guard};
+pub use commit::{Arg, Commit, CommitError, Committer, Guard, SharedText};
 pub use config_read::{CONFIG_POLL, ConfigChange, ConfigReadError, ConfigReader, ConfigWatch};
 pub use config_write::{ConfigWriter, FlipError, OLD_VERSION_GRACE};
 pub use error::StoreError;
