@@ -1,0 +1,254 @@
+//! The provisioner in process, with a real PostgreSQL, a real Redis and a real Asterisk (RINGDOWN_ASTERISK_ROOT).
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ringdown_domain::TenantId;
+use ringdown_env_config::{Secret, Url};
+use ringdown_provisioner::{AsteriskConfig, Config, Duties, bind};
+use ringdown_redis_store::{ConfigReader, ConfigWriter, RedisOptions, RedisPool, StoreMetrics};
+use ringdown_service::{Clock, Life};
+use ringdown_test_support::{
+    Folder, PostgresOptions, PrivatePostgres, PrivateRedis, Process, RedisOptions as PrivateRedisOptions, Spec,
+    free_address, free_port, http_get, wait_until,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const SCHEMA: &str = include_str!("../../web-api/migrations/V1__configuration.sql");
+const ARI_PASSWORD: &str = "0123456789abcdef0123";
+
+struct House {
+    postgres: PrivatePostgres,
+    redis: PrivateRedis,
+    pool: RedisPool,
+    reader: ConfigReader,
+    life: Life,
+    address: SocketAddr,
+    tenant: TenantId,
+}
+
+impl House {
+    async fn build(asterisk: Option<AsteriskConfig>) -> Self {
+        let postgres = PrivatePostgres::start(PostgresOptions::default()).await.unwrap();
+        postgres.sql("postgres", SCHEMA).await.unwrap();
+        let redis = PrivateRedis::start(PrivateRedisOptions::default()).await.unwrap();
+        let life = Life::detached("provisioner", Clock::system());
+        let config = Config {
+            listen: free_address(),
+            redis: Url::parse(&redis.url(), &["redis"]).unwrap(),
+            postgres: Url::parse(&postgres.url(), &["postgres"]).unwrap(),
+            duties: Duties { compile: true, render: asterisk.is_some() },
+            look_every: Duration::from_millis(500),
+            keep_old: Duration::from_secs(60),
+            asterisk,
+        };
+        let bound = bind(config, &life).await.unwrap();
+        let pool = RedisPool::new(RedisOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
+        let reader = ConfigReader::new(pool.clone(), "test", "test".to_owned());
+        let tenant = TenantId::from_parts(7, &[7; 10]);
+        Self { postgres, redis, pool, reader, life, address: bound.address, tenant }
+    }
+
+    async fn sql(&self, statements: &str) {
+        let statements = statements.replace("$T", &format!("'{}'", self.tenant));
+        self.postgres.sql("postgres", &statements).await.unwrap();
+    }
+
+    async fn add_tenant(&self) {
+        self.sql(
+            "BEGIN;
+             INSERT INTO tenants (id, name, realm) VALUES ($T, 'Demo', 'demo.invalid');
+             INSERT INTO skills (tenant_id, name) SELECT $T, name FROM unnest(ARRAY['English', 'Support']) AS name;
+             INSERT INTO agents (id, tenant_id, name)
+                 SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, $T, 'Agent ' || n
+                 FROM generate_series(1, 50) AS n;
+             INSERT INTO agent_skills (tenant_id, agent_id, skill, level) SELECT $T, id, 'English', 5 FROM agents;
+             COMMIT;",
+        )
+        .await;
+    }
+
+    /// Waits until a version is in force that `accept` likes.
+    async fn version(&self, what: &str, accept: impl Fn(&ringdown_events::CompiledConfig) -> bool) -> u64 {
+        wait_until(LIMIT, what, async || {
+            let config = self.reader.read(self.tenant).await.ok()??;
+            accept(&config).then_some(config.meta.version)
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_in_force_at_once_and_a_removal_too() {
+    let house = House::build(None).await;
+    house.add_tenant().await;
+    house.version("the first version", |config| config.agents.len() == 50 && config.skills.len() == 2).await;
+    house.sql("DELETE FROM skills WHERE tenant_id = $T AND name = 'English'").await;
+    house.version("the skill is gone everywhere", |config| config.agents.values().all(|a| a.skills.is_empty())).await;
+    let status = http_get(house.address, "/status").await.unwrap();
+    assert!(status.body.contains(&house.tenant.to_string()), "{}", status.body);
+    house.sql("DELETE FROM tenants").await;
+    wait_until(LIMIT, "the tenant is gone", async || {
+        house.reader.read(house.tenant).await.unwrap().is_none().then_some(())
+    })
+    .await;
+    assert!(house.reader.tenants().await.unwrap().is_empty());
+    assert!(house.life.stop(LIMIT).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_never_see_a_missing_or_mixed_version() {
+    let house = House::build(None).await;
+    house.add_tenant().await;
+    house.version("the first version", |config| config.agents.len() == 50).await;
+    let (reader, tenant) = (house.reader.clone(), house.tenant);
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    // Every regeneration renames all agents alike, so a mixed version would show two names.
+    let hammer = tokio::spawn(async move {
+        let (mut looks, mut last) = (0_u64, 0);
+        while stopped.try_recv().is_err() {
+            let config = reader.read(tenant).await.expect("a version can be read").expect("a version is in force");
+            let names: std::collections::BTreeSet<_> =
+                config.agents.values().map(|a| a.name.as_str().to_owned()).collect();
+            assert!(names.len() == 1 || config.meta.version <= 8, "a mixed version: {names:?}");
+            assert_eq!(config.agents.len(), 50, "a version with a part missing");
+            assert!(config.meta.version >= last, "versions only grow");
+            last = config.meta.version;
+            looks += 1;
+        }
+        looks
+    });
+    house.sql("UPDATE agents SET name = 'Generation 0'").await;
+    for generation in 1..=100 {
+        house.sql(&format!("UPDATE agents SET name = 'Generation {generation}'")).await;
+        let name = format!("Generation {generation}");
+        house.version("the newest generation", |c| c.agents.values().all(|a| a.name.as_str() == name)).await;
+    }
+    stop.send(()).unwrap();
+    assert!(hammer.await.unwrap() > 100, "the reader really hammered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_version_is_one_flip_away() {
+    let house = House::build(None).await;
+    house.add_tenant().await;
+    let old = house.version("the first version", |config| config.agents.len() == 50).await;
+    // The provisioner would follow PostgreSQL again: an operator stops it before rolling back.
+    house.sql("DELETE FROM agents").await;
+    let new = house.version("no agents", |config| config.agents.is_empty()).await;
+    assert!(house.life.stop(LIMIT).await);
+    let before = house.reader.read_version(house.tenant, old).await.unwrap();
+    let started = Instant::now();
+    ConfigWriter::new(house.pool.clone()).flip(&before, Some(new)).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(house.reader.read(house.tenant).await.unwrap().unwrap().agents.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_lost_everything_is_filled_again_and_postgres_may_be_away() {
+    let mut house = House::build(None).await;
+    house.add_tenant().await;
+    house.version("the first version", |config| config.agents.len() == 50).await;
+    house.postgres.kill9().unwrap();
+    // What is in force stays in force, and the provisioner says what it waits for.
+    wait_until(LIMIT, "not ready without PostgreSQL", async || {
+        let ready = http_get(house.address, "/readyz").await.ok()?;
+        (ready.status == 503 && ready.body.contains("postgres")).then_some(())
+    })
+    .await;
+    assert!(house.reader.read(house.tenant).await.unwrap().is_some());
+    house.postgres.restart().await.unwrap();
+    let flush = ringdown_redis_store::redis::cmd("FLUSHALL");
+    let _: String = house.pool.run("flush", ringdown_redis_store::Retry::Safe, &flush).await.unwrap();
+    house.version("filled again", |config| config.agents.len() == 50).await;
+    house.redis.kill9().unwrap();
+    house.redis.restart().await.unwrap();
+    house.sql("DELETE FROM agents").await;
+    house.version("Redis was restarted", |config| config.agents.is_empty()).await;
+}
+
+/// A real Asterisk that follows what is rendered for it.
+struct Asterisk {
+    folder: Folder,
+    config: AsteriskConfig,
+    process: Option<Process>,
+}
+
+impl Asterisk {
+    fn plan() -> Self {
+        let folder = Folder::new("asterisk").unwrap();
+        let rtp = free_port() / 2 * 2;
+        let config = AsteriskConfig {
+            folder: folder.path().to_owned(),
+            inside: "/srv".to_owned(),
+            modules: "/usr/lib/x86_64-linux-gnu/asterisk/modules".to_owned(),
+            sip: free_address(),
+            registrar: free_address(),
+            http: free_address(),
+            acd: Url::parse(&format!("ws://{}/ari", free_address()), &["ws"]).unwrap(),
+            ari_user: "ringdown".to_owned(),
+            ari_password: Secret::new(ARI_PASSWORD),
+            rtp_ports: (rtp, rtp + 100),
+        };
+        Self { folder, config, process: None }
+    }
+
+    fn start(&mut self) {
+        let root = std::env::var("RINGDOWN_ASTERISK_ROOT").expect(
+            "RINGDOWN_ASTERISK_ROOT names the Asterisk root: tests/run sets it (provisioning/asterisk_root makes it)",
+        );
+        let run = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../provisioning/asterisk_run");
+        let spec = Spec::new("asterisk", run, self.folder.join("asterisk.out"))
+            .arg(root)
+            .arg(self.folder.path())
+            .arg("voice-test");
+        self.process = Some(spec.start().unwrap());
+    }
+
+    async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("http://{}/ari{path}", self.config.http);
+        let answer = client.get(url).basic_auth("ringdown", Some(ARI_PASSWORD)).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asterisk_starts_with_what_is_rendered_and_follows_changes() {
+    let mut asterisk = Asterisk::plan();
+    let house = House::build(Some(asterisk.config.clone())).await;
+    wait_until(LIMIT, "files are written", async || asterisk.folder.join("etc/pjsip.conf").exists().then_some(()))
+        .await;
+    asterisk.start();
+    wait_until(LIMIT, "ARI answers", async || {
+        let (status, _) = asterisk.get("/asterisk/info").await?;
+        (status == 200).then_some(())
+    })
+    .await;
+    house.add_tenant().await;
+    house
+        .sql(
+            "INSERT INTO trunks (id, tenant_id, name, sources, capacity)
+             VALUES ('00000000-0000-7000-8000-0000000000aa', $T, 'Carrier', ARRAY['192.0.2.7'], 30)",
+        )
+        .await;
+    wait_until(LIMIT, "the trunk is an endpoint", async || {
+        let (_, endpoints) = asterisk.get("/endpoints").await?;
+        endpoints.contains("trunk-00000000-0000-7000-8000-0000000000aa").then_some(())
+    })
+    .await;
+    house.sql("DELETE FROM trunks").await;
+    wait_until(LIMIT, "the trunk is gone again", async || {
+        let (_, endpoints) = asterisk.get("/endpoints").await?;
+        (!endpoints.contains("trunk-")).then_some(())
+    })
+    .await;
+    let log = std::fs::read_to_string(asterisk.folder.join("log/messages")).unwrap();
+    let bad: Vec<&str> = log.lines().filter(|line| line.contains("ERROR") || line.contains("WARNING")).collect();
+    // Nobody waits for the websocket in this test.
+    let ours: Vec<&&str> = bad.iter().filter(|line| !line.to_lowercase().contains("websocket")).collect();
+    assert!(ours.is_empty(), "Asterisk complains: {ours:#?}");
+}
