@@ -235,17 +235,12 @@ async fn asterisk_starts_with_what_is_rendered_and_follows_changes() {
              VALUES ('00000000-0000-7000-8000-0000000000aa', $T, 'Carrier', ARRAY['192.0.2.7'], 30)",
         )
         .await;
-    wait_until(LIMIT, "the trunk is an endpoint", async || {
-        let (_, endpoints) = asterisk.get("/endpoints").await?;
-        endpoints.contains("trunk-00000000-0000-7000-8000-0000000000aa").then_some(())
-    })
-    .await;
+    let trunk = "/asterisk/config/dynamic/res_pjsip/endpoint/trunk-00000000-0000-7000-8000-0000000000aa";
+    wait_until(LIMIT, "the trunk is an endpoint", async || (asterisk.get(trunk).await?.0 == 200).then_some(())).await;
+    let (_, listed) = asterisk.get("/endpoints").await.unwrap();
+    assert!(listed.contains("trunk-00000000"), "the channel driver knows it too: {listed}");
     house.sql("DELETE FROM trunks").await;
-    wait_until(LIMIT, "the trunk is gone again", async || {
-        let (_, endpoints) = asterisk.get("/endpoints").await?;
-        (!endpoints.contains("trunk-")).then_some(())
-    })
-    .await;
+    wait_until(LIMIT, "the trunk is gone again", async || (asterisk.get(trunk).await?.0 == 404).then_some(())).await;
     let log = std::fs::read_to_string(asterisk.folder.join("log/messages")).unwrap();
     let bad: Vec<&str> = log.lines().filter(|line| line.contains("ERROR") || line.contains("WARNING")).collect();
     // Nobody waits for the websocket in this test.

@@ -76,19 +76,26 @@ pub enum RenderError {
 }
 
 /// The templates by the name of the file they make, and the module that reads the file again.
-const TEMPLATES: [(&str, &str, Option<&str>); 14] = [
+const TEMPLATES: [(&str, &str, Option<&str>); 21] = [
+    ("etc/acl.conf", include_str!("asterisk/templates/acl.conf"), None),
     ("etc/amd.conf", include_str!("asterisk/templates/amd.conf"), None),
     ("etc/ari.conf", include_str!("asterisk/templates/ari.conf"), Some("res_ari.so")),
     ("etc/asterisk.conf", include_str!("asterisk/templates/asterisk.conf"), None),
+    ("etc/ccss.conf", include_str!("asterisk/templates/empty.conf"), None),
+    ("etc/cdr.conf", include_str!("asterisk/templates/quiet.conf"), None),
+    ("etc/cel.conf", include_str!("asterisk/templates/quiet.conf"), None),
     ("etc/extensions.conf", include_str!("asterisk/templates/extensions.conf"), Some("pbx_config.so")),
+    ("etc/features.conf", include_str!("asterisk/templates/empty.conf"), None),
     ("etc/http.conf", include_str!("asterisk/templates/http.conf"), None),
     ("etc/indications.conf", include_str!("asterisk/templates/indications.conf"), None),
     ("etc/logger.conf", include_str!("asterisk/templates/logger.conf"), None),
+    ("etc/manager.conf", include_str!("asterisk/templates/manager.conf"), None),
     ("etc/modules.conf", include_str!("asterisk/templates/modules.conf"), None),
     ("etc/musiconhold.conf", include_str!("asterisk/templates/musiconhold.conf"), Some("res_musiconhold.so")),
     ("etc/pjproject.conf", include_str!("asterisk/templates/pjproject.conf"), None),
     ("etc/pjsip.conf", include_str!("asterisk/templates/pjsip.conf"), Some("res_pjsip.so")),
     ("etc/rtp.conf", include_str!("asterisk/templates/rtp.conf"), None),
+    ("etc/udptl.conf", include_str!("asterisk/templates/empty.conf"), None),
     (
         "etc/websocket_client.conf",
         include_str!("asterisk/templates/websocket_client.conf"),
@@ -98,8 +105,8 @@ const TEMPLATES: [(&str, &str, Option<&str>); 14] = [
 ];
 
 /// Folders an instance needs inside its own.
-pub const FOLDERS: [&str; 9] =
-    ["etc", "lib", "log", "moh", "run", "spool", "spool/monitor", "spool/outgoing", "spool/recording"];
+pub const FOLDERS: [&str; 10] =
+    ["etc", "lib", "lib/keys", "log", "moh", "run", "spool", "spool/monitor", "spool/outgoing", "spool/recording"];
 
 /// The module to reload when a file changed; none: the file is read at the start only.
 #[must_use]
