@@ -195,13 +195,19 @@ impl Listed {
     }
 }
 
-/// The router's record, as the last write of a commit.
+/// The router's record, and the trimming of the commands behind its position, as the last writes of a commit: should a
+/// write before them fail half-way, position and commands stay, and nothing is lost.
 pub(crate) fn write_record(commit: &mut Commit, tenant: TenantId, record: &RouterRecord, extra: &[(&str, String)]) {
-    let mut write = vec!["HSET".to_owned(), keys::router(tenant)];
-    let fields = snapshot::router_fields(record);
-    write.extend(fields.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
-    write.extend(extra.iter().flat_map(|(name, value)| [(*name).to_owned(), value.clone()]));
-    commit.push_list(write);
+    let fields = snapshot::router_fields(record).into_iter().map(|(name, value)| [name.to_owned(), value]);
+    let extra = extra.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]);
+    let row = fields.chain(extra).flatten().map(Arg::Text).collect();
+    commit.push_group(vec!["HSET".to_owned(), keys::router(tenant)], vec![row]);
+}
+
+/// See [`write_record`].
+pub(crate) fn trim_commands(commit: &mut Commit, tenant: TenantId, record: &RouterRecord) {
+    let trim = ["XTRIM".to_owned(), keys::commands(tenant), "MINID".to_owned(), "~".to_owned()];
+    commit.push_group(Vec::from(trim), vec![vec![record.position.clone().into()]]);
 }
 
 fn write_agents(

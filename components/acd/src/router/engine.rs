@@ -151,8 +151,7 @@ impl Engine {
         let extra = [(COMMITS_FIELD, number.clone()), (REDIS_RUN_FIELD, self.redis_run.clone())];
         batch::write_record(&mut commit, self.tenant, &self.record, &extra);
         if std::mem::take(&mut self.trim_due) && self.record.position != "0-0" {
-            let stream = keys::commands(self.tenant);
-            commit.push(["XTRIM".to_owned(), stream, "MINID".to_owned(), "~".to_owned(), self.record.position.clone()]);
+            batch::trim_commands(&mut commit, self.tenant, &self.record);
         }
         let guard = Guard { key: keys::router(self.tenant), field: COMMITS_FIELD, expected };
         Ok(Prepared { commit, guard, number, commands })
