@@ -233,15 +233,12 @@ pub(crate) fn response_to(request: &Message, status: u16, contact: &str) -> Stri
     let mut text = format!("SIP/2.0 {status} Whatever\r\n");
     for field in request.fields() {
         let line = String::from_utf8_lossy(field.line.of(request.bytes())).into_owned();
-        match field.name {
-            FieldName::Via | FieldName::RecordRoute | FieldName::From | FieldName::CallId | FieldName::CSeq => {
-                text.push_str(&line);
-            }
-            FieldName::To => {
-                text.push_str(line.trim_end());
-                text.push_str(if line.contains(";tag=") { "\r\n" } else { ";tag=p1\r\n" });
-            }
-            _ => {}
+        let copied = [FieldName::Via, FieldName::RecordRoute, FieldName::From, FieldName::CallId, FieldName::CSeq];
+        if copied.contains(&field.name) {
+            text.push_str(&line);
+        } else if field.name == FieldName::To {
+            text.push_str(line.trim_end());
+            text.push_str(if line.contains(";tag=") { "\r\n" } else { ";tag=p1\r\n" });
         }
     }
     text.push_str(&format!("Contact: <{contact}>\r\nContent-Length: 0\r\n\r\n"));

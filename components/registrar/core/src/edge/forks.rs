@@ -332,12 +332,23 @@ impl Edge {
         if first == second { vec![first] } else { vec![first, second] }
     }
 
-    pub(super) fn place(&self, flow: Flow) -> &Place {
+    /// How the other end of `flow` reaches us. Who is on this host is told a loopback address when we listen everywhere:
+    /// an Asterisk node that is known by 127.0.0.1 would come from another address otherwise, and not be trusted.
+    fn place(&self, flow: Flow) -> Place {
         let first = &self.settings.udp[0];
-        match flow {
+        let place = match flow {
             Flow::Udp { socket, .. } => self.settings.udp.get(usize::from(socket)).unwrap_or(first),
             Flow::Tcp { .. } => self.settings.tcp.as_ref().unwrap_or(first),
+        };
+        let local = flow.peer().ip();
+        if !local.is_loopback() || !self.settings.any_address_ports.contains(&place.port) {
+            return place.clone();
         }
+        let host = match local {
+            std::net::IpAddr::V4(_) => "127.0.0.1",
+            std::net::IpAddr::V6(_) => "[::1]",
+        };
+        Place { host: host.to_owned(), port: place.port }
     }
 }
 

@@ -124,8 +124,7 @@ impl Edge {
             Host::Address(std::net::IpAddr::V6(address)) => format!("[{address}]"),
             Host::Address(_) | Host::Name(_) => uri.host.to_key(),
         };
-        let literal = uri.host.address().is_some() && self.settings.any_address_ports.contains(&port);
-        literal || self.directory.realms.contains_key(&host) || self.settings.is_ours(&Place { host, port })
+        self.directory.realms.contains_key(&host) || self.settings.is_ours(&Place { host, port })
     }
 
     fn token_of(&self, uri: &Uri<'_>, trusted: bool) -> Option<Token> {
@@ -152,7 +151,11 @@ impl Edge {
 impl super::Settings {
     /// True for a place that we listen on or are known by.
     pub(super) fn is_ours(&self, place: &Place) -> bool {
-        self.udp.contains(place) || self.tcp.as_ref() == Some(place) || self.aliases.contains(place)
+        let literal = || place.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        self.udp.contains(place)
+            || self.tcp.as_ref() == Some(place)
+            || self.aliases.contains(place)
+            || (self.any_address_ports.contains(&place.port) && literal())
     }
 }
 

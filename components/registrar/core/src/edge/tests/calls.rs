@@ -315,3 +315,29 @@ fn options_to_us_is_answered() {
     assert_eq!(status(&mut world, "PUBLISH"), Some(405));
     assert_eq!(status(&mut world, "DANCE"), Some(501));
 }
+
+/// All in one host, listening everywhere: the node is told a loopback address, so that it comes back from the address it
+/// is trusted by; the phone is told the one it can reach.
+#[test]
+fn each_side_is_told_how_it_reaches_us() {
+    let mut world = World::new();
+    let mut settings = super::world::settings();
+    settings.udp[0].host = "192.0.2.2".into();
+    settings.any_address_ports = [5060].into();
+    world.restart(settings);
+    world.phone("100", PHONE);
+    let invite = ring(&mut world, "a");
+    let routes: Vec<String> = invite
+        .fields()
+        .iter()
+        .filter(|field| field.name == FieldName::RecordRoute)
+        .map(|field| String::from_utf8_lossy(field.value.of(invite.bytes())).into_owned())
+        .collect();
+    assert!(routes[0].contains("@192.0.2.2:5060;lr") && routes[1].contains("@127.0.0.1:5060;lr"), "{routes:?}");
+    world.receive(udp(PHONE), &response_to(&invite, 200, "sip:100@10.0.0.5:5062"));
+    let bye = in_dialog(&invite, "BYE", 11, "sip:100@10.0.0.5:5062")
+        .replace(&format!("Route: {}", routes[0]), &format!("Route: {}, {}", routes[1], routes[0]));
+    let out = world.receive(udp(NODE), &bye);
+    assert_eq!(texts(&out), [format!("{PHONE} BYE sip:100@10.0.0.5:5062 SIP/2.0")]);
+    assert!(out[0].1.field(FieldName::Route).is_none(), "both of ours are taken off");
+}

@@ -4,4 +4,5 @@ mod calls;
 mod conserve;
 mod registering;
 mod torture;
+mod torture_messages;
 mod world;

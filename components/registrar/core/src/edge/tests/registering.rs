@@ -158,3 +158,42 @@ fn before_the_directory_is_known_nobody_is_told_they_do_not_exist() {
     let flow = udp(PHONE);
     assert_eq!(only(world.receive(flow, &register_text("100", flow, CONTACT, 1, ""))).status(), Some(503));
 }
+
+/// The Contact cases of RFC 4475 (3.1.2.13, 3.3.11 to 3.3.14) from a phone that may register.
+#[test]
+fn contacts_of_the_torture_test() {
+    let cases = [
+        ("sip:user@example.com?Route=%3Csip:sip.example.com%3E", 400),
+        ("<sip:user@example.com?Route=%3Csip:sip.example.com%3E>", 200),
+        ("sip:+19725552222@gw1.example.net;unknownparam", 200),
+        ("<sip:+19725552222@gw1.example.net;unknownparam>", 200),
+        ("<sip:%00@host5.example.net>", 200),
+        ("<name:John_Smith>", 200),
+        ("<sip:a@b>;q=2", 400),
+        ("<sip:a@b>,", 400),
+        ("\"unclosed <sip:a@b>", 400),
+    ];
+    for (contact, status) in cases {
+        let mut world = World::new();
+        let answer = world.register("100", udp(PHONE), contact, 1);
+        assert_eq!(answer.status(), Some(status), "{contact}");
+    }
+}
+
+/// What JsSIP sends: quoted instance with angle brackets, and several contacts in one line.
+#[test]
+fn instances_and_lists_of_contacts() {
+    let mut world = World::new();
+    let contact = "<sip:a@1.2.3.4;transport=ws>;+sip.ice;reg-id=1;+sip.instance=\"<urn:uuid:7>\";expires=600, \
+                   \"x, y\" <sip:b@[2001:db8::1]:5070>;q=0.5";
+    let answer = world.register("100", udp(PHONE), contact, 1);
+    let text = String::from_utf8_lossy(answer.bytes()).into_owned();
+    assert!(text.contains(
+        "Contact: <sip:a@1.2.3.4;transport=ws>;+sip.ice;reg-id=1;+sip.instance=\"<urn:uuid:7>\";expires=600\r\n"
+    ));
+    assert!(text.contains("Contact: <sip:b@[2001:db8::1]:5070>;q=0.500;expires=600\r\n"), "{text}");
+    // The same instance from elsewhere replaces its binding.
+    let moved = "<sip:a@5.6.7.8;transport=ws>;reg-id=1;+sip.instance=\"<urn:uuid:7>\"";
+    world.register("100", udp("10.0.0.7:5062"), moved, 1);
+    assert_eq!(world.edge.bindings(&aor("100")).len(), 2);
+}

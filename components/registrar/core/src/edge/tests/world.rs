@@ -53,15 +53,19 @@ pub(super) fn settings() -> Settings {
     }
 }
 
+fn edge(settings: Settings) -> Edge {
+    let mut edge = Edge::new(settings);
+    let users = ["100", "101"].map(|user| (user.to_owned(), ha1(user, REALM, "secret")));
+    let realm = Realm { tenant: TenantId::from_parts(1, &[1; 10]), users: users.into() };
+    let realms = [(REALM.to_owned(), realm)].into();
+    edge.set_directory(Directory { realms, loaded: true });
+    edge
+}
+
 impl World {
     pub(super) fn new() -> Self {
-        let mut edge = Edge::new(settings());
-        let users = ["100", "101"].map(|user| (user.to_owned(), ha1(user, REALM, "secret")));
-        let realm = Realm { tenant: TenantId::from_parts(1, &[1; 10]), users: users.into() };
-        let realms = [(REALM.to_owned(), realm)].into();
-        edge.set_directory(Directory { realms, loaded: true });
         Self {
-            edge,
+            edge: edge(settings()),
             now_ms: 1_000_000,
             sent: Vec::new(),
             observed: Vec::new(),
@@ -69,6 +73,11 @@ impl World {
             stored: BTreeMap::new(),
             store_away: false,
         }
+    }
+
+    /// Another edge in the place of the old one.
+    pub(super) fn restart(&mut self, settings: Settings) {
+        self.edge = edge(settings);
     }
 
     pub(super) fn receive(&mut self, flow: Flow, text: &str) -> Vec<(Flow, Message)> {
