@@ -88,6 +88,7 @@ pub fn start(config: Config, pool: RedisPool, life: &Life) {
     let holder = format!("{}/{}/{:08x}", life.node(), std::process::id(), u32::from_le_bytes(entropy::bytes()));
     let metrics = RouterMetrics::register(life.metrics());
     let shared = Shared { config, pool, life: life.clone(), metrics, holder };
+    life.spawn("router redis", watch_redis(shared.clone()));
     life.spawn("router", supervise(shared));
 }
 
@@ -97,23 +98,33 @@ struct Running {
     stop: CancellationToken,
 }
 
-/// Follows the configuration: a contender for each tenant that has one.
-async fn supervise(shared: Shared) -> anyhow::Result<()> {
+/// Tells whether Redis answers. Apart from the configuration, whose reading may take longer than a look.
+async fn watch_redis(shared: Shared) -> anyhow::Result<()> {
     let shutdown = shared.life.shutdown();
-    let reader = ConfigReader::new(shared.pool.clone(), "acd", shared.life.node().to_string());
     let redis = shared.life.readiness("redis");
-    let mut watch = reader.watch();
-    let mut tenants: HashMap<TenantId, Running> = HashMap::new();
     let mut look = tokio::time::interval(Duration::from_secs(1));
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.requested() => return Ok(()),
-            change = watch.next() => change_tenant(&shared, &mut tenants, change),
             _ = look.tick() => match shared.pool.ping().await {
                 Ok(()) => redis.ready(),
                 Err(error) => redis.waiting(error.to_string()),
             },
+        }
+    }
+}
+
+/// Follows the configuration: a contender for each tenant that has one.
+async fn supervise(shared: Shared) -> anyhow::Result<()> {
+    let shutdown = shared.life.shutdown();
+    let reader = ConfigReader::new(shared.pool.clone(), "acd", shared.life.node().to_string());
+    let mut watch = reader.watch();
+    let mut tenants: HashMap<TenantId, Running> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            change = watch.next() => change_tenant(&shared, &mut tenants, change),
         }
     }
 }

@@ -96,9 +96,12 @@ impl Scene {
         let ledger = &self.ledger.ledger;
         let accepted = self.load.accepted();
         let findings = judge(&self.world, &accepted, ledger).await?;
-        println!("interactions {} count", accepted.len());
-        println!("journal_entries {} count", ledger.seq);
-        println!("journal_gaps {} count", ledger.gaps);
+        println!("acd_faults_interactions {} count", accepted.len());
+        println!("acd_faults_journal_entries {} count", ledger.seq);
+        println!("acd_faults_journal_gaps {} count", ledger.gaps);
+        for (name, found) in [("lost", &findings.lost), ("stuck", &findings.stuck), ("doubled", &findings.doubled)] {
+            println!("acd_faults_{name} {} count", found.len());
+        }
         println!("lost, stuck, doubled: {}", findings.line());
         assert!(findings.is_clean(), "{findings:#?}");
         assert_eq!((ledger.seq, ledger.gaps), (newest, 0), "the journal is gapless and read to its end");
@@ -128,8 +131,8 @@ async fn routers_killed_under_load_lose_nothing() -> anyhow::Result<()> {
     scene.active().await;
     scene.let_pass(Duration::from_secs(1)).await;
     let answered = scene.end().await?;
-    println!("router_kills {kills} count");
-    println!("commands_answered {answered} count");
+    println!("acd_faults_router_kills {kills} count");
+    println!("acd_faults_commands_answered {answered} count");
     Ok(())
 }
 
@@ -148,8 +151,8 @@ async fn redis_killed_under_load_loses_nothing() -> anyhow::Result<()> {
     }
     scene.let_pass(Duration::from_secs(2)).await;
     let answered = scene.end().await?;
-    println!("redis_kills {kills} count");
-    println!("commands_answered {answered} count");
+    println!("acd_faults_redis_kills {kills} count");
+    println!("acd_faults_commands_answered {answered} count");
     Ok(())
 }
 
@@ -201,7 +204,7 @@ async fn a_planned_stop_hands_over_at_once_and_a_death_within_three_seconds() ->
     assert!(acds[first].stop(TAKE_OVER).await?.success());
     world.ready(world.agents[0].0).await?;
     let planned_ms = started.elapsed().as_millis();
-    println!("handover_planned {planned_ms} ms");
+    println!("acd_faults_handover_planned {planned_ms} ms");
     acds[first].restart()?;
     acds[first].wait_ready(TAKE_OVER).await?;
     let second = 1 - first;
@@ -209,7 +212,7 @@ async fn a_planned_stop_hands_over_at_once_and_a_death_within_three_seconds() ->
     acds[second].kill9()?;
     world.ready(world.agents[1].0).await?;
     let death_ms = started.elapsed().as_millis();
-    println!("handover_death {death_ms} ms");
+    println!("acd_faults_handover_death {death_ms} ms");
     assert!(planned_ms < 1_000, "a planned stop took {planned_ms} ms");
     assert!(death_ms < 3_000, "a death took {death_ms} ms");
     Ok(())
@@ -241,8 +244,8 @@ async fn abandon_raced_against_assign_leaks_no_agent() -> anyhow::Result<()> {
     world.wait_at_rest(TAKE_OVER).await;
     let state = snapshot::read(&world.pool, world.tenant).await?;
     let leaked = state.agents.iter().filter(|agent| agent.available_since_ms.is_none()).count();
-    println!("races {races} count");
-    println!("agents_leaked {leaked} count");
+    println!("acd_faults_races {races} count");
+    println!("acd_faults_agents_leaked {leaked} count");
     assert_eq!((leaked, state.interactions.len()), (0, 0));
     Ok(())
 }
