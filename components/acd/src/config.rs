@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringdown_env_config::{Reader, shared};
 use ringdown_redis_store::{DEFAULT_LEASE_TTL, RedisOptions};
 
-use crate::router;
+use crate::{router, voice};
 
 /// What this process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub redis: RedisOptions,
     /// The router duty.
     pub router: router::Config,
+    /// The voice duty, when this process has it.
+    pub voice: Option<voice::Config>,
 }
 
 impl Config {
@@ -44,7 +46,8 @@ impl Config {
             .read();
         let redis = redis_options(env);
         let router = read_router(env);
-        Some(Self { duties: duties?, redis: redis?, router: router? })
+        let voice = voice::Config::read(env, duties.is_some_and(|duties| duties.voice));
+        Some(Self { duties: duties?, redis: redis?, router: router?, voice: voice? })
     }
 }
 

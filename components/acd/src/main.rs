@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use ringdown_acd::config::Config;
-use ringdown_acd::router;
+use ringdown_acd::{router, voice};
 use ringdown_redis_store::{RedisPool, StoreMetrics};
 use ringdown_service::{Admin, Daemon, Life, run};
 
@@ -23,6 +23,9 @@ async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     let pool = RedisPool::new(config.redis, metrics);
     if config.duties.router {
         router::start(config.router, pool.clone(), &life);
+    }
+    if let Some(config) = config.voice {
+        voice::start(config, pool, &life).await?;
     }
     Ok(())
 }

@@ -3,4 +3,5 @@
 //! Inputs and the time go in, effects and the next deadline come out. Nothing here reads a clock, a variable, a socket or a
 //! random source, awaits or locks; the crate has no dependency that could.
 
+pub mod call;
 pub mod routing;

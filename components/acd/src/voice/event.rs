@@ -1,0 +1,187 @@
+//! Asterisk's events, as far as they matter. What cannot be read is no reason to stop: the listing finds what it said.
+
+use ringdown_domain::{OfferId, TenantId, TimestampMs, TrunkId};
+use serde::Deserialize;
+
+/// An event that matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// When it happened, by Asterisk's clock; none when unreadable.
+    pub(crate) at_ms: Option<TimestampMs>,
+    /// The channel it is about.
+    pub(crate) channel: String,
+    /// What happened.
+    pub(crate) what: What,
+}
+
+/// What happened to the channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A caller came in over a trunk.
+    Arrived(Arrival),
+    /// An agent's leg was answered and is ours.
+    LegAnswered,
+    /// It rings.
+    Ringing,
+    /// It is gone; a code where Asterisk knows one.
+    Gone { cause: u16, sip_code: Option<u16> },
+    /// It will be gone; how.
+    HangupRequested { sip_code: Option<u16> },
+    /// It left our application.
+    Left,
+}
+
+/// A caller's first words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// The trunk.
+    pub(crate) trunk: TrunkId,
+    /// The dialled number, as dialled.
+    pub(crate) dialled: String,
+    /// The calling number, as given.
+    pub(crate) caller: String,
+}
+
+/// What a channel's Stasis arguments say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    /// `in,<trunk>,<number>`.
+    Inbound { trunk: TrunkId, dialled: String },
+    /// `leg,<tenant>,<interaction>,<offer>`.
+    Leg { tenant: TenantId, offer: OfferId },
+}
+
+impl Arguments {
+    /// Reads them; none for what we did not write.
+    pub(crate) fn parse<'a>(mut parts: impl Iterator<Item = &'a str>) -> Option<Self> {
+        match parts.next()? {
+            "in" => {
+                let trunk = parts.next()?.parse().ok()?;
+                Some(Self::Inbound { trunk, dialled: parts.next()?.to_owned() })
+            }
+            "leg" => {
+                let tenant = parts.next()?.parse().ok()?;
+                let _interaction = parts.next()?;
+                Some(Self::Leg { tenant, offer: parts.next()?.parse().ok()? })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Raw {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    timestamp: String,
+    #[serde(default)]
+    args: Vec<String>,
+    channel: Option<RawChannel>,
+    peer: Option<RawChannel>,
+    #[serde(default)]
+    dialstatus: String,
+    cause: Option<i64>,
+    tech_cause: Option<i64>,
+}
+
+/// A channel as events and listings show it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawChannel {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) caller: RawCaller,
+    #[serde(default)]
+    pub(crate) dialplan: RawDialplan,
+}
+
+/// Who calls.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RawCaller {
+    #[serde(default)]
+    pub(crate) number: String,
+}
+
+/// Where a channel is in the dialplan.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct RawDialplan {
+    #[serde(default)]
+    pub(crate) app_name: String,
+    #[serde(default)]
+    pub(crate) app_data: String,
+}
+
+/// Reads an event; none for those that do not matter. `kind` is given to the caller for metrics.
+pub(crate) fn parse(text: &str) -> Result<Option<Event>, serde_json::Error> {
+    let raw: Raw = serde_json::from_str(text)?;
+    let at_ms = timestamp(&raw.timestamp);
+    let code =
+        |value: Option<i64>| value.and_then(|code| u16::try_from(code).ok()).filter(|code| (300..700).contains(code));
+    let sip_code = code(raw.tech_cause);
+    let cause = raw.cause.and_then(|cause| u16::try_from(cause).ok()).unwrap_or(0);
+    // A Dial event is about the leg it calls its peer.
+    let subject = if raw.kind == "Dial" { raw.peer } else { raw.channel };
+    let Some(channel) = subject else { return Ok(None) };
+    let what = match raw.kind.as_str() {
+        "StasisStart" => match Arguments::parse(raw.args.iter().map(String::as_str)) {
+            Some(Arguments::Inbound { trunk, dialled }) => {
+                What::Arrived(Arrival { trunk, dialled, caller: channel.caller.number })
+            }
+            Some(Arguments::Leg { .. }) => What::LegAnswered,
+            None => return Ok(None),
+        },
+        "Dial" if raw.dialstatus == "RINGING" => What::Ringing,
+        "ChannelStateChange" if channel.state == "Ringing" => What::Ringing,
+        "ChannelDestroyed" => What::Gone { cause, sip_code },
+        "ChannelHangupRequest" => What::HangupRequested { sip_code },
+        "StasisEnd" => What::Left,
+        _ => return Ok(None),
+    };
+    Ok(Some(Event { at_ms, channel: channel.id, what }))
+}
+
+/// As `2026-11-20T23:38:46.733+0000`.
+pub(crate) fn timestamp(text: &str) -> Option<TimestampMs> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_millisecond()).ok().map(TimestampMs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arguments, What, parse, timestamp};
+
+    #[test]
+    fn timestamps_of_asterisk_are_read() {
+        assert_eq!(timestamp("1970-01-01T00:00:01.500+0000").map(|at| at.0), Some(1_500));
+        assert_eq!(timestamp("1970-01-01T02:00:01.500+0200").map(|at| at.0), Some(1_500));
+        assert_eq!(timestamp("yesterday"), None);
+    }
+
+    #[test]
+    fn what_matters_is_read_and_nothing_else() {
+        let check = |text: &str, expected: Option<What>| {
+            assert_eq!(parse(text).unwrap().map(|event| event.what), expected, "{text}");
+        };
+        check(
+            r#"{"type":"ChannelDestroyed","timestamp":"","cause":17,"tech_cause":486,"channel":{"id":"x"}}"#,
+            Some(What::Gone { cause: 17, sip_code: Some(486) }),
+        );
+        check(r#"{"type":"Dial","dialstatus":"RINGING","peer":{"id":"leg"}}"#, Some(What::Ringing));
+        check(r#"{"type":"Dial","dialstatus":"","peer":{"id":"leg"}}"#, None);
+        check(r#"{"type":"StasisStart","args":["leg","x"],"channel":{"id":"x"}}"#, None);
+        check(r#"{"type":"ChannelVarset","channel":{"id":"x"}}"#, None);
+        check(r#"{"type":"ApplicationRegistered"}"#, None);
+        assert!(parse("{").is_err());
+    }
+
+    #[test]
+    fn arguments_of_others_are_none() {
+        let read = |text: &str| Arguments::parse(text.split(','));
+        assert!(read("in,0190b5a0-0000-7000-8000-000000000001,100").is_some());
+        assert!(read("in,trunk,100").is_none());
+        assert!(read("out").is_none());
+        assert!(read("").is_none());
+    }
+}

@@ -1,0 +1,115 @@
+//! What a new owner knows before it does anything: the call records, the state of each interaction, and from which journal
+//! entry on effects are news.
+
+use std::collections::HashMap;
+
+use ringdown_acd_core::call::{Call, Input};
+use ringdown_domain::{InteractionId, InteractionState, NodeId, TenantId};
+use ringdown_events::{CompiledConfig, InteractionRecord};
+use ringdown_redis_store::snapshot::{self, Snapshot};
+use ringdown_redis_store::{RedisPool, Retry, StoreError, keys, redis};
+
+/// A tenant's live calls on one node.
+pub(crate) struct Recovered {
+    /// Effects up to this journal entry are contained in the state.
+    pub(crate) seq: u64,
+    /// The interactions on this node, with the record of each call that has one.
+    pub(crate) calls: Vec<(InteractionRecord, Option<Call>)>,
+}
+
+/// Reads a tenant's state as far as it is on `node`.
+pub(crate) async fn read(pool: &RedisPool, tenant: TenantId, node: &NodeId) -> Result<Recovered, StoreError> {
+    let Snapshot { router, interactions, .. } = snapshot::read(pool, tenant).await?;
+    let ours: Vec<InteractionRecord> =
+        interactions.into_iter().filter(|record| record.node.as_ref() == Some(node)).collect();
+    let records = records(pool, tenant, &ours).await?;
+    Ok(Recovered { seq: router.seq, calls: ours.into_iter().zip(records).collect() })
+}
+
+async fn records(
+    pool: &RedisPool,
+    tenant: TenantId,
+    interactions: &[InteractionRecord],
+) -> Result<Vec<Option<Call>>, StoreError> {
+    let mut records = Vec::with_capacity(interactions.len());
+    for chunk in interactions.chunks(500) {
+        let mut cmd = redis::cmd("MGET");
+        for interaction in chunk {
+            cmd.arg(keys::call(tenant, interaction.id));
+        }
+        let texts: Vec<Option<String>> = pool.run("call_records", Retry::Safe, &cmd).await?;
+        records.extend(texts.into_iter().map(|text| text.and_then(|text| parse(&text))));
+    }
+    Ok(records)
+}
+
+/// An unreadable record (of another version) is none: the listing and the interaction's state say the rest.
+fn parse(text: &str) -> Option<Call> {
+    serde_json::from_str(text).inspect_err(|error| log::warn!(error:% = error; "a call record is not readable")).ok()
+}
+
+/// What the state of an interaction says to its call, as the effects would have.
+pub(crate) fn inputs(record: &InteractionRecord, call: &Call, config: &CompiledConfig) -> Vec<Input> {
+    match &record.state {
+        InteractionState::Waiting => withdrawn(call, None),
+        InteractionState::Offered { agent, offer, deadline_ms } => {
+            let mut inputs = withdrawn(call, Some(*offer));
+            let user = config.agents.get(agent).and_then(|agent| agent.sip_user.clone());
+            let address = user.map(|user| format!("{user}@{}", config.meta.realm));
+            inputs.push(Input::Offer { offer: *offer, agent: *agent, address, deadline_ms: *deadline_ms });
+            inputs
+        }
+        InteractionState::Connected { offer, .. } => vec![Input::Connect { offer: *offer }],
+        InteractionState::Ended { .. } => vec![Input::End],
+    }
+}
+
+/// A leg for an offer that is not the current one is withdrawn.
+fn withdrawn(call: &Call, current: Option<ringdown_domain::OfferId>) -> Vec<Input> {
+    match call.leg() {
+        Some(leg) if Some(leg.offer) != current => vec![Input::Withdraw { offer: leg.offer }],
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// The interaction of a caller's channel: the same each time, so that a call adopted twice is one call.
+pub(crate) fn interaction_of(channel: &str, arrived: ringdown_domain::TimestampMs) -> InteractionId {
+    let mut halves = [0_u64; 2];
+    // FNV-1a with two seeds: no secret is kept here, only a stable spread of Asterisk's unique names.
+    for (number, half) in halves.iter_mut().enumerate() {
+        *half = 0xcbf2_9ce4_8422_2325 ^ (number as u64);
+        for byte in channel.bytes() {
+            *half = (*half ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    let mut bytes = [0_u8; 10];
+    bytes[..8].copy_from_slice(&halves[0].to_be_bytes());
+    bytes[8..].copy_from_slice(&halves[1].to_be_bytes()[..2]);
+    InteractionId::from_parts(arrived.0, &bytes)
+}
+
+/// Configurations by tenant, and the tenant of each trunk.
+#[derive(Default)]
+pub(crate) struct Configs(HashMap<TenantId, std::sync::Arc<CompiledConfig>>);
+
+impl Configs {
+    pub(crate) fn insert(&mut self, config: std::sync::Arc<CompiledConfig>) {
+        self.0.insert(config.meta.tenant, config);
+    }
+
+    pub(crate) fn remove(&mut self, tenant: TenantId) {
+        self.0.remove(&tenant);
+    }
+
+    pub(crate) fn get(&self, tenant: TenantId) -> Option<&std::sync::Arc<CompiledConfig>> {
+        self.0.get(&tenant)
+    }
+
+    pub(crate) fn of_trunk(&self, trunk: ringdown_domain::TrunkId) -> Option<&std::sync::Arc<CompiledConfig>> {
+        self.0.values().find(|config| config.trunks.contains_key(&trunk))
+    }
+
+    pub(crate) fn tenants(&self) -> Vec<TenantId> {
+        self.0.keys().copied().collect()
+    }
+}

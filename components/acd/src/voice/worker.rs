@@ -1,0 +1,296 @@
+//! Carries out the orders of one call: those to Asterisk in their order, those to the router in theirs, side by side.
+//!
+//! The call record is written before the orders to Asterisk that follow from it. What a successor finds is then at most
+//! ahead of what was done, and doing it again does nothing.
+
+use std::time::{Duration, Instant};
+
+use ringdown_acd_core::call::{Call, Input, LegEnd, Order};
+use ringdown_domain::{CommandId, Delivery, InteractionId, Media, NodeId, PhoneNumber, QueueId, TimestampMs};
+use ringdown_events::{Command, Done, NewInteraction, Outcome, Refusal, RefusalCode};
+use ringdown_redis_store::{Answer, Retry, StoreError, keys, redis};
+use tokio::sync::mpsc;
+
+use super::Shared;
+use super::ari::{AriError, Dialling};
+
+/// Orders on their way to one call's workers: a call has a handful at a time.
+const ORDERS: usize = 64;
+/// A command is asked again until it is answered, this long: as long as Redis or the router may be away.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// An order to Asterisk is repeated this often when nothing answers; afterwards the listing repeats what matters.
+const ORDER_TRIES: u32 = 3;
+/// A record outlives its call by this: for the person who asks what happened.
+const RECORD_KEPT_S: u64 = 3_600;
+/// Q.850 16, normal clearing.
+const NORMAL: u16 = 16;
+
+/// What a call is besides its machine: fixed from its arrival.
+#[derive(Clone, Debug)]
+pub(crate) struct Face {
+    pub(crate) node: NodeId,
+    pub(crate) queue: Option<QueueId>,
+    pub(crate) caller_number: Option<PhoneNumber>,
+    pub(crate) dialled: Option<PhoneNumber>,
+}
+
+/// What became of an order, for the node.
+#[derive(Debug)]
+pub(crate) struct Feedback {
+    pub(crate) interaction: InteractionId,
+    pub(crate) input: Input,
+}
+
+/// The way to one call's workers.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    media: mpsc::Sender<(Call, Vec<Order>)>,
+    router: mpsc::Sender<Order>,
+}
+
+impl Worker {
+    /// Starts the two tasks of a call; they end when this is dropped and their orders are done.
+    pub(crate) fn start(shared: &Shared, call: &Call, face: Face, feedback: mpsc::Sender<Feedback>) -> Self {
+        let (media, media_orders) = mpsc::channel(ORDERS);
+        let (router, router_orders) = mpsc::channel(ORDERS);
+        let work = Work { shared: shared.clone(), call: call.clone(), face, feedback };
+        let name = call.interaction;
+        shared.life.spawn_finite(format!("call media {name}"), work.clone().media(media_orders));
+        shared.life.spawn_finite(format!("call router {name}"), work.router(router_orders));
+        Self { media, router }
+    }
+
+    /// Hands orders over. `false` when the call has more outstanding than it may: its record and the listing remain.
+    pub(crate) fn give(&self, call: &Call, orders: Vec<Order>) -> bool {
+        let (to_router, to_media): (Vec<Order>, Vec<Order>) = orders.into_iter().partition(is_for_router);
+        let media = self.media.try_send((call.clone(), to_media)).is_ok();
+        to_router.into_iter().all(|order| self.router.try_send(order).is_ok()) && media
+    }
+}
+
+const fn is_for_router(order: &Order) -> bool {
+    match order {
+        Order::AcceptOffer(_)
+        | Order::Create
+        | Order::EndInteraction(..)
+        | Order::FailOffer(..)
+        | Order::RingOffer(_) => true,
+        Order::AnswerWithMusic
+        | Order::Dial { .. }
+        | Order::Forget
+        | Order::HangUpCaller
+        | Order::HangUpLeg(_)
+        | Order::Join(_)
+        | Order::RemoveBridges => false,
+    }
+}
+
+#[derive(Clone)]
+struct Work {
+    shared: Shared,
+    call: Call,
+    face: Face,
+    feedback: mpsc::Sender<Feedback>,
+}
+
+impl Work {
+    async fn media(self, mut orders: mpsc::Receiver<(Call, Vec<Order>)>) {
+        while let Some((call, list)) = orders.recv().await {
+            let forget = list.contains(&Order::Forget);
+            if let Err(error) = self.write_record(&call, forget).await {
+                log::warn!(interaction:% = call.interaction, error:% = error; "the call record could not be written");
+            }
+            for order in list {
+                self.carry_out(&call, &order).await;
+            }
+        }
+    }
+
+    async fn write_record(&self, call: &Call, last: bool) -> Result<(), StoreError> {
+        let text = serde_json::to_string(call).expect("a call has string keys only");
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(keys::call(call.tenant, call.interaction)).arg(text);
+        if last {
+            cmd.arg("EX").arg(RECORD_KEPT_S);
+        }
+        let _ok: String = self.shared.pool.run("call_record", Retry::Safe, &cmd).await?;
+        Ok(())
+    }
+
+    /// One order to Asterisk, with its tries.
+    async fn carry_out(&self, call: &Call, order: &Order) {
+        let mut tries = 0;
+        loop {
+            let started = Instant::now();
+            let (what, result) = self.ask(call, order).await;
+            let label = match &result {
+                Ok(()) => "ok",
+                Err(AriError::Away { .. }) => "away",
+                Err(AriError::Refused { .. }) => "refused",
+            };
+            self.shared.metrics.request(what, label, started.elapsed());
+            tries += 1;
+            match result {
+                Ok(()) => return,
+                Err(AriError::Away { .. }) if tries < ORDER_TRIES => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => {
+                    log::info!(interaction:% = call.interaction, error:% = error; "an order to Asterisk failed");
+                    self.failed(call, order).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, call: &Call, order: &Order) -> (&'static str, Result<(), AriError>) {
+        let ari = &self.shared.ari;
+        match order {
+            Order::AnswerWithMusic => ("answer_with_music", {
+                match ari.answer(&call.caller).await {
+                    Ok(()) => ari.hold(call.interaction, &call.caller).await,
+                    Err(error) => Err(error),
+                }
+            }),
+            Order::Dial { channel, offer, address, ring_ms } => {
+                let leg = Dialling {
+                    tenant: call.tenant,
+                    interaction: call.interaction,
+                    offer: *offer,
+                    channel,
+                    caller: &call.caller,
+                    address,
+                    ring_ms: *ring_ms,
+                };
+                ("dial", ari.dial(&leg).await)
+            }
+            Order::HangUpCaller => ("hang_up", ari.hang_up(&call.caller, NORMAL).await),
+            Order::HangUpLeg(channel) => ("hang_up", ari.hang_up(channel, NORMAL).await),
+            Order::Join(channel) => ("join", ari.join(call.interaction, &call.caller, channel).await),
+            Order::RemoveBridges => ("remove_bridges", ari.remove_bridges(call.interaction).await),
+            Order::AcceptOffer(_)
+            | Order::Create
+            | Order::EndInteraction(..)
+            | Order::FailOffer(..)
+            | Order::Forget
+            | Order::RingOffer(_) => ("nothing", Ok(())),
+        }
+    }
+
+    /// What an order that failed for good means. A leg that could not be dialled is a leg that is gone; the rest is found by
+    /// the listing.
+    async fn failed(&self, call: &Call, order: &Order) {
+        if let Order::Dial { channel, .. } = order {
+            let at_ms = self.shared.life.clock().now();
+            let input = Input::LegGone { channel: channel.clone(), end: LegEnd::default(), at_ms };
+            self.tell(call.interaction, input).await;
+        }
+    }
+
+    async fn router(self, mut orders: mpsc::Receiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            let Some(command) = self.command(&order) else { continue };
+            let answer = self.send(command).await;
+            let input = match (&order, answer) {
+                (_, None) => None,
+                (Order::Create, Some(answer)) => Some(Input::Created { accepted: created(&answer) }),
+                (Order::AcceptOffer(offer), Some(answer)) => {
+                    Some(Input::Accepted { offer: *offer, accepted: answer.is_ok() })
+                }
+                (_, Some(_)) => None,
+            };
+            if let Some(input) = input {
+                self.tell(self.call.interaction, input).await;
+            }
+        }
+    }
+
+    fn command(&self, order: &Order) -> Option<Command> {
+        let interaction = self.call.interaction;
+        match order {
+            Order::AcceptOffer(offer) => Some(Command::AcceptOffer { interaction, offer: *offer }),
+            Order::Create => Some(Command::CreateInteraction(self.new_interaction())),
+            Order::EndInteraction(reason, at_ms) => {
+                Some(Command::EndInteraction { interaction, reason: *reason, at_ms: Some(*at_ms) })
+            }
+            Order::FailOffer(offer, failure, sip_code) => {
+                Some(Command::FailOffer { interaction, offer: *offer, failure: *failure, sip_code: *sip_code })
+            }
+            Order::RingOffer(offer) => Some(Command::RingOffer { interaction, offer: *offer }),
+            Order::AnswerWithMusic
+            | Order::Dial { .. }
+            | Order::Forget
+            | Order::HangUpCaller
+            | Order::HangUpLeg(_)
+            | Order::Join(_)
+            | Order::RemoveBridges => None,
+        }
+    }
+
+    fn new_interaction(&self) -> NewInteraction {
+        NewInteraction {
+            id: self.call.interaction,
+            media: Media::Voice,
+            delivery: Delivery::Ring,
+            queue: self.face.queue,
+            requirements: Vec::new(),
+            priority: None,
+            caller: self.face.caller_number.clone(),
+            called: self.face.dialled.clone(),
+            node: Some(self.face.node.clone()),
+            attributes: std::collections::BTreeMap::new(),
+            arrived_at_ms: Some(self.call.arrived_at_ms),
+        }
+    }
+
+    /// Asks until there is an answer: the same id each time, so that asking again does nothing twice. None when nobody
+    /// answered for a minute; then the state in Redis decides.
+    async fn send(&self, command: Command) -> Option<Result<Done, Refusal>> {
+        let id: CommandId = self.shared.life.new_id(CommandId::from_parts);
+        let started = Instant::now();
+        let shutdown = self.shared.life.shutdown();
+        while started.elapsed() < COMMAND_LIMIT {
+            match self.shared.client.send_as(self.call.tenant, id, command.clone()).await {
+                Ok(Answer::Outcome(Outcome { result, .. })) => {
+                    if let Err(refusal) = &result {
+                        log::debug!(interaction:% = self.call.interaction, refusal:? = refusal; "the router refused");
+                    }
+                    return Some(result);
+                }
+                Ok(Answer::Unknown { .. }) => {}
+                Err(error) => {
+                    log::debug!(interaction:% = self.call.interaction, error:% = error; "the router was not reached");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+            // A successor finds the call by its record; a command that is still unanswered is decided by its state.
+            if shutdown.is_requested() {
+                return None;
+            }
+        }
+        log::error!(interaction:% = self.call.interaction; "the router did not answer for a minute");
+        None
+    }
+
+    async fn tell(&self, interaction: InteractionId, input: Input) {
+        // A node that is gone needs no word: its successor reads the state.
+        if self.feedback.send(Feedback { interaction, input }).await.is_err() {
+            log::debug!(interaction:% = interaction; "what became of an order came after the node was given up");
+        }
+    }
+}
+
+/// A duplicate is a success: the id is made from the channel, so it is the same call.
+fn created(answer: &Result<Done, Refusal>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(refusal) => refusal.code == RefusalCode::DuplicateInteraction,
+    }
+}
+
+/// When a channel arrived, by the time in its name (`<system>-<seconds>.<number>`); none when it has none.
+pub(crate) fn channel_time(channel: &str) -> Option<TimestampMs> {
+    let seconds: u64 = channel.rsplit('-').next()?.split('.').next()?.parse().ok()?;
+    (seconds > 1_000_000_000).then_some(TimestampMs(seconds * 1_000))
+}
