@@ -168,6 +168,10 @@ impl World {
             (None, None)
         };
         api.wait_ready(PATIENCE).await.expect("web-api is ready");
+        let (mut acd, mut provisioner) = (acd, provisioner);
+        for daemon in [&mut acd, &mut provisioner].into_iter().flatten() {
+            daemon.wait_ready(PATIENCE).await.expect("the daemon is ready");
+        }
         let base = format!("http://{address}/api/v1");
         let nobody = Caller { base, client: reqwest::Client::new(), token: None };
         let root = nobody.logged_in("admin", PASSWORD).await;
@@ -194,10 +198,12 @@ impl World {
 /// A daemon of the house; its ports are free ones.
 fn daemon(name: &str, redis: &PrivateRedis, postgres: &PrivatePostgres) -> Daemon {
     let binary = workspace_binary(name).expect("the daemon is built");
-    let builder = Daemon::builder(binary).expect("the binary");
-    let builder = builder.env("RINGDOWN_REDIS_URL", redis.url());
+    let builder = Daemon::builder(binary).expect("the binary").env("RINGDOWN_REDIS_URL", redis.url());
     let builder = if name == "ringdown-provisioner" {
-        builder.env("RINGDOWN_POSTGRES_URL", postgres.url()).env("RINGDOWN_PROVISIONER_DUTIES", "compile")
+        builder
+            .admin("RINGDOWN_PROVISIONER_LISTEN", free_address())
+            .env("RINGDOWN_POSTGRES_URL", postgres.url())
+            .env("RINGDOWN_PROVISIONER_DUTIES", "compile")
     } else {
         builder.env("RINGDOWN_ACD_DUTIES", "router")
     };
