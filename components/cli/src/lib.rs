@@ -1,0 +1,53 @@
+//! The operator's tool. [`run`] is all of it; the modules below are its commands and what they share.
+//!
+//! - `up`, `down`: an installation on one host, all servers and daemons as children of one supervisor ([`supervise`]).
+//! - `status`, `doctor`: how it is, and what to do about it.
+//! - `sim`: load, as the Basic ACD's simulator makes it, or real SIP calls.
+//! - `explain`: the decisions behind an interaction, in words.
+
+mod api;
+mod arguments;
+mod doctor;
+mod down;
+mod explain;
+mod health;
+mod installation;
+mod operator;
+mod output;
+mod sim;
+mod status;
+mod supervise;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+/// Parses the arguments and runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One thread: children are told to die with the thread that started them (see `supervise`).
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&anyhow::Error::from(error)),
+    };
+    match runtime.block_on(perform(arguments)) {
+        Ok(code) => code,
+        Err(error) => output::fail(&error),
+    }
+}
+
+async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let place = arguments.place;
+    match arguments.command {
+        Command::Up(up) => up::run(&place, &up).await,
+        Command::Down(down) => down::run(&place, &down).await,
+        Command::Status(status) => status::run(&place, &status).await,
+        Command::Doctor(doctor) => doctor::run(&place, &doctor).await,
+        Command::Sim(sim) => sim::run(&place, sim).await,
+        Command::Explain(explain) => explain::run(&place, &explain).await,
+    }
+}

@@ -2,23 +2,28 @@
 //! function per kind of refusal, so that the same fault always looks the same.
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use ringdown_redis_store::StoreError;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::problem::Problem;
+use crate::resources::fields::Object;
+use crate::router::MAX_BODY_BYTES;
 
 /// Reasons are shown up to this length; serde repeats what it met.
 const MAX_REASON_CHARS: usize = 200;
+
+/// A body beyond the limit is read up to here before it is refused.
+const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 
 /// A JSON body, parsed completely or refused with the field at fault.
 #[derive(Debug)]
@@ -27,8 +32,8 @@ pub struct Body<T>(pub T);
 impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        parse_body(&json_bytes(request, app).await?).map(Self)
+    async fn from_request(request: Request, _app: &App) -> Result<Self, Problem> {
+        parse_body(&json_bytes(request).await?).map(Self)
     }
 }
 
@@ -36,13 +41,35 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
 ///
 /// # Errors
 /// 415 for another type, 413 beyond the limit, 400 when it does not arrive whole.
-pub async fn json_bytes(request: Request, app: &App) -> Result<Bytes, Problem> {
+pub async fn json_bytes(request: Request) -> Result<Bytes, Problem> {
     if !is_json(request.headers()) {
         let detail = "the body must be JSON: send Content-Type: application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
             .field("Content-Type", "must be application/json"));
     }
-    Bytes::from_request(request, app).await.map_err(|error| body_problem(&error))
+    read_body(request.into_body()).await
+}
+
+/// Reads a body up to the limit. One that is somewhat larger is read to its end and dropped, so that its sender sees the
+/// refusal: a connection closed in the middle of a body loses the answer.
+async fn read_body(body: axum::body::Body) -> Result<Bytes, Problem> {
+    let mut frames = body.into_data_stream();
+    let mut kept = Vec::new();
+    let mut seen = 0;
+    while let Some(frame) = frames.next().await {
+        let frame = frame.map_err(|error| {
+            log::debug!(error:display; "a body did not arrive whole");
+            Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "the body did not arrive whole")
+        })?;
+        seen += frame.len();
+        if seen > MAX_DRAINED_BYTES {
+            break;
+        }
+        if seen <= MAX_BODY_BYTES {
+            kept.extend_from_slice(&frame);
+        }
+    }
+    if seen > MAX_BODY_BYTES { Err(too_large()) } else { Ok(kept.into()) }
 }
 
 /// `application/json` and `application/merge-patch+json` (RFC 7396), with or without parameters.
@@ -52,36 +79,25 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || kind == "application/merge-patch+json"
 }
 
-fn body_problem(rejection: &BytesRejection) -> Problem {
-    match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => too_large(),
-        BytesRejection::FailedToBufferBody(_) | _ => {
-            Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "the body did not arrive whole")
-        }
-    }
-}
-
 /// A value from a JSON body.
 ///
 /// # Errors
 /// 400 for broken JSON, 422 with the field for a value that is not accepted.
 pub fn parse_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // Whether it is JSON at all comes first: otherwise the first unknown member would hide that the rest is broken.
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| broken_json(&error.to_string()))?;
     let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| json_problem(&error))?;
-    match deserializer.end() {
-        Ok(()) => Ok(value),
-        Err(error) => Err(broken_json(&error.to_string())),
-    }
+    let object: Result<Object<T>, _> = serde_path_to_error::deserialize(deserializer);
+    object.map(|Object(value)| value).map_err(|error| json_problem(&error))
 }
 
 fn json_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let inner = error.inner();
-    if !inner.is_data() {
-        return broken_json(&inner.to_string());
-    }
-    // serde appends " at line 1 column 7", which says nothing to who reads the field's name.
+    // serde appends " at line 1 column 7", which says nothing to who reads the field's name. The text is JSON, so what is
+    // not of the data but "of the syntax" is a value of another kind than the enumeration wants.
     let text = inner.to_string();
     let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+    let reason = if inner.is_data() { reason } else { "is not of the kind that is accepted" };
     let path = error.path().to_string();
     let field = if path == "." { missing_field(reason).unwrap_or("body").to_owned() } else { path };
     invalid(field, shorten(reason))
@@ -451,7 +467,7 @@ pub fn precondition_failed() -> Problem {
 /// A body beyond the limit.
 #[must_use]
 pub fn too_large() -> Problem {
-    let detail = format!("the body must have at most {} bytes", crate::router::MAX_BODY_BYTES);
+    let detail = format!("the body must have at most {} bytes", MAX_BODY_BYTES);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail).field("body", "is too large")
 }
 

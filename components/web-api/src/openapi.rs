@@ -9,7 +9,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
-    ResponseBuilder,
+    Response, ResponseBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -54,6 +54,7 @@ pub fn base() -> OpenApi {
         .security_scheme(SCHEME, SecurityScheme::Http(scheme))
         .schema(ProblemDocument::name(), ProblemDocument::schema())
         .schema(FieldProblem::name(), FieldProblem::schema())
+        .responses_from_iter(REFUSALS.map(|(_, name, about)| (name, refusal(about))))
         .build();
     let tags = TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
     OpenApiBuilder::new()
@@ -110,35 +111,48 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
     .collect()
 }
 
+/// Every refusal: its status, its name in the document, what it means.
+const REFUSALS: [(&str, &str, &str); 12] = [
+    ("400", "BadRequest", "The request cannot be read: broken JSON, a header or a query parameter."),
+    ("401", "Unauthorized", "No token, or one that is unknown, expired or revoked."),
+    ("403", "Forbidden", "The role does not suffice."),
+    ("404", "NotFound", "No such object, or none the caller may know of."),
+    ("409", "Conflict", "The object's state, or another object, forbids it."),
+    ("412", "PreconditionFailed", "The object has changed since it was read (If-Match)."),
+    ("413", "ContentTooLarge", "The body is too large."),
+    ("415", "UnsupportedMediaType", "The body is not declared as JSON."),
+    (
+        "422",
+        "Unprocessable",
+        "A field is not accepted; `errors` names it. Or the Idempotency-Key stood for another request.",
+    ),
+    ("429", "TooMany", "Too much: log-in attempts, or waiting interactions. `Retry-After` says when to come back."),
+    (
+        "503",
+        "Unavailable",
+        "A store is away, or the configuration is on its way. `Retry-After` says when to come back.",
+    ),
+    ("504", "OutcomeUnknown", "Whether it was done is unknown; repeat with the same Idempotency-Key."),
+];
+
 fn add_refusals(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let writes = *method != HttpMethod::Get;
     let has_body = operation.request_body.is_some();
-    let rows = [
-        (true, "400", "The request cannot be read: broken JSON, a header or a query parameter."),
-        (true, "401", "No token, or one that is unknown, expired or revoked."),
-        (true, "403", "The role does not suffice."),
-        (path.contains('{'), "404", "No such object, or none the caller may know of."),
-        (writes, "409", "The object's state, or another object, forbids it."),
-        (writes, "412", "The object has changed since it was read (If-Match)."),
-        (has_body, "413", "The body is too large."),
-        (has_body, "415", "The body is not declared as JSON."),
-        (
-            writes,
-            "422",
-            "A field is not accepted; `errors` names it. Or the Idempotency-Key stood for another request.",
-        ),
-        (writes, "429", "Too much: log-in attempts, or waiting interactions. `Retry-After` says when to come back."),
-        (true, "503", "A store is away, or the configuration is on its way. `Retry-After` says when to come back."),
-        (writes, "504", "Whether it was done is unknown; repeat with the same Idempotency-Key."),
-    ];
-    for (applies, status, about) in rows {
+    for (status, name, _) in REFUSALS {
+        let applies = match status {
+            "404" => path.contains('{'),
+            "413" | "415" => has_body,
+            "409" | "412" | "422" | "429" | "504" => writes,
+            _ => true,
+        };
         if applies {
-            operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refusal(about));
+            let refusal = || RefOr::Ref(Ref::from_response_name(name));
+            operation.responses.responses.entry(status.to_owned()).or_insert_with(refusal);
         }
     }
 }
 
-fn refusal(about: &str) -> RefOr<utoipa::openapi::Response> {
+fn refusal(about: &str) -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemDocument::name()))).build();
-    RefOr::T(ResponseBuilder::new().description(about).content("application/problem+json", content).build())
+    ResponseBuilder::new().description(about).content("application/problem+json", content).build()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
@@ -83,7 +83,6 @@ pub fn service(app: App, admin: Router) -> Router {
         .route("/openapi.json", get(move || std::future::ready(document.clone())))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(surroundings, around));
     Router::new().nest("/api/v1", api).with_state(app).merge(admin).fallback(no_such_path)
 }
@@ -119,16 +118,11 @@ async fn around(State(surroundings): State<Surroundings>, request: Request, next
     let started = Instant::now();
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let too_long = request.headers().get("content-length").is_some_and(|value| !fits(value));
-    let mut response = if too_long {
-        answers::too_large().into_response()
-    } else {
-        match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => {
-                log::error!(method, route = route.as_str(); "a request took longer than its limit");
-                answers::outcome_unknown().into_response()
-            }
+    let mut response = match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            log::error!(method, route = route.as_str(); "a request took longer than its limit");
+            answers::outcome_unknown().into_response()
         }
     };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED
@@ -138,10 +132,6 @@ async fn around(State(surroundings): State<Surroundings>, request: Request, next
     }
     surroundings.app.metrics.answered(method, &route, response.status().as_u16(), started.elapsed());
     response
-}
-
-fn fits(length: &HeaderValue) -> bool {
-    length.to_str().ok().and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes <= MAX_BODY_BYTES)
 }
 
 /// Methods are the client's words: those nobody has would make as many series as a client likes.

@@ -20,12 +20,13 @@ use uuid::Uuid;
 
 const READY: Duration = Duration::from_secs(60);
 /// Callers at once: enough to keep the router busy, few enough that their waiting for each other is not what is measured.
-/// With `always` more of them share an fsync.
-const fn callers(fsync: Appendfsync) -> u64 {
-    match fsync {
+/// With `always` more of them share an fsync. Never so many that the agents run out.
+fn callers(fsync: Appendfsync, agents: usize) -> u64 {
+    let most = match fsync {
         Appendfsync::Always => 512,
         Appendfsync::Everysec | Appendfsync::No => 24,
-    }
+    };
+    most.min(agents as u64 / 8)
 }
 /// What ended is not read again here.
 const KEEP: (&str, &str) = ("RINGDOWN_ACD_KEEP_ENDED_S", "5");
@@ -96,7 +97,7 @@ async fn run(world: &Arc<World>, fsync: Appendfsync, time: Duration) -> anyhow::
     let cpu_before = acd.process().cpu_ms()?;
     let redis_before = world.redis.lock().await.process().cpu_ms()?;
     let started = Instant::now();
-    let callers: Vec<_> = (1..=callers(fsync)).map(caller).collect();
+    let callers: Vec<_> = (1..=callers(fsync, world.agents.len())).map(caller).collect();
     tokio::time::sleep(time).await;
     stop.store(true, Ordering::Relaxed);
     let mut waits_ms = Vec::new();

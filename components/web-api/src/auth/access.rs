@@ -1,16 +1,17 @@
 //! The gate of every route: who asks, for which tenant, and whether the role suffices. A route names its need in its
-//! signature ([`Caller`] or [`InTenant`]), so that a route without a gate is one without a caller.
+//! signature ([`Caller`], [`InTenant`], [`ForAgent`] or [`ForUser`]), so that a route without a gate is one without a caller.
 //!
 //! The order of refusals: no or a bad token 401; another's tenant 404, as if it did not exist; a role that does not
 //! suffice 403. Denials are logged and counted.
 
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 use crate::problem::Problem;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use ringdown_domain::{AgentId, TenantId};
+use ringdown_domain::{AgentId, TenantId, UserId};
 
 use super::principal::{Need, Principal};
 use super::sessions;
@@ -84,7 +85,7 @@ impl<N: Needed> FromRequestParts<App> for InTenant<N> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let (who, _) = authenticate(parts, app).await?;
-        let tenant = path_tenant(parts, app).await?;
+        let tenant: TenantId = path_id(parts, app, "tenant").await?;
         if !who.sees(tenant) {
             app.metrics.denied("tenant");
             log::warn!(user:display = who.user, tenant:display, path = parts.uri.path(); "denied: another tenant's object");
@@ -97,18 +98,52 @@ impl<N: Needed> FromRequestParts<App> for InTenant<N> {
     }
 }
 
-impl<N> InTenant<N> {
-    /// Refuses an agent who acts for somebody else.
-    ///
-    /// # Errors
-    /// 403, logged.
-    pub fn must_act_for(&self, app: &App, agent: AgentId) -> Result<(), Problem> {
-        if self.who.may_act_for(agent) {
-            return Ok(());
+/// Somebody who may act for the agent of the path: the agent, or a supervisor or administrator of the tenant.
+#[derive(Debug)]
+pub struct ForAgent {
+    /// The caller in the tenant.
+    pub scope: InTenant<Work>,
+    /// The agent of the path.
+    pub agent: AgentId,
+}
+
+impl FromRequestParts<App> for ForAgent {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let scope = InTenant::from_request_parts(parts, app).await?;
+        let agent = path_id(parts, app, "agent").await?;
+        if scope.who.may_act_for(agent) {
+            return Ok(Self { scope, agent });
         }
         app.metrics.denied("object");
-        log::warn!(user:display = self.who.user, agent:display; "denied: another agent's object");
+        log::warn!(user:display = scope.who.user, agent:display; "denied: another agent's object");
         Err(answers::forbidden("agents act for themselves only"))
+    }
+}
+
+/// Somebody who may manage the user of the path: the user, or an administrator. Whether the user belongs to the
+/// administrator's tenant is for the database to say. Others' users are answered as unknown.
+#[derive(Debug)]
+pub struct ForUser {
+    /// The caller.
+    pub who: Principal,
+    /// The user of the path.
+    pub user: UserId,
+}
+
+impl FromRequestParts<App> for ForUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (who, _) = authenticate(parts, app).await?;
+        let user = path_id(parts, app, "user").await?;
+        if who.user == user || who.may(Need::Administer) {
+            return Ok(Self { who, user });
+        }
+        app.metrics.denied("object");
+        log::warn!(by:display = who.user, user:display; "denied: another user's object");
+        Err(answers::not_found("user"))
     }
 }
 
@@ -133,10 +168,11 @@ fn bearer(parts: &Parts) -> Result<Token, Problem> {
         .ok_or_else(|| answers::unauthorized("the Authorization header holds no token of ours"))
 }
 
-async fn path_tenant(parts: &mut Parts, app: &App) -> Result<TenantId, Problem> {
-    let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| answers::not_found("tenant"))?;
-    let text = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned());
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| answers::not_found("tenant"))
+/// An id of the path; one that cannot be an id is unknown.
+async fn path_id<T: FromStr>(parts: &mut Parts, app: &App, name: &str) -> Result<T, Problem> {
+    let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| answers::not_found(name))?;
+    let text = params.iter().find(|(param, _)| *param == name).map(|(_, value)| value);
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| answers::not_found(name))
 }
 
 fn denied(app: &App, who: &Principal, parts: &Parts, need: Need) -> Problem {

@@ -3,7 +3,7 @@
 use crate::problem::Problem;
 use axum::extract::State;
 use ringdown_domain as domain;
-use ringdown_domain::{AgentId, ReasonCode, TenantId};
+use ringdown_domain::{AgentId, ReasonCode};
 use ringdown_events::{AgentRecord, Command};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 use super::commands::{self, Request};
 use super::reader;
 use super::views::LiveAgent;
-use crate::answers::{self, AgentPath, Body, Id2, IdempotencyHeader, Json, Page, Query, TenantPath};
+use crate::answers::{self, AgentPath, Body, IdempotencyHeader, Json, Page, Query, TenantPath};
 use crate::app::App;
-use crate::auth::access::{InTenant, Supervise, Work};
+use crate::auth::access::{ForAgent, InTenant, Supervise, Work};
 
 /// What an agent declares.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -60,10 +60,8 @@ impl StatusInput {
     responses((status = 200, description = "The agent, live.", body = LiveAgent)))]
 pub async fn get_status(
     State(app): State<App>,
-    scope: InTenant<Work>,
-    Id2(_, agent): Id2<TenantId, AgentId>,
+    ForAgent { scope, agent }: ForAgent,
 ) -> Result<Json<LiveAgent>, Problem> {
-    scope.must_act_for(&app, agent)?;
     live_agent(&app, &scope, agent).await
 }
 
@@ -73,12 +71,10 @@ pub async fn get_status(
     responses((status = 200, description = "The agent afterwards.", body = LiveAgent)))]
 pub async fn put_status(
     State(app): State<App>,
-    scope: InTenant<Work>,
-    Id2(_, agent): Id2<TenantId, AgentId>,
+    ForAgent { scope, agent }: ForAgent,
     request: Request,
     Body(input): Body<StatusInput>,
 ) -> Result<Json<LiveAgent>, Problem> {
-    scope.must_act_for(&app, agent)?;
     let command = Command::SetAgentStatus { agent, status: input.parse()? };
     change(&app, &scope, agent, &request, command).await
 }
@@ -89,11 +85,9 @@ pub async fn put_status(
     responses((status = 200, description = "The agent afterwards.", body = LiveAgent)))]
 pub async fn finish_wrap_up(
     State(app): State<App>,
-    scope: InTenant<Work>,
-    Id2(_, agent): Id2<TenantId, AgentId>,
+    ForAgent { scope, agent }: ForAgent,
     request: Request,
 ) -> Result<Json<LiveAgent>, Problem> {
-    scope.must_act_for(&app, agent)?;
     change(&app, &scope, agent, &request, Command::FinishWrapUp { agent }).await
 }
 
@@ -103,6 +97,7 @@ pub async fn finish_wrap_up(
 #[into_params(parameter_in = Query)]
 pub struct LiveAgentFilter {
     /// Only those with this status.
+    #[param(inline)]
     status: Option<StatusWord>,
     /// Only those that are available (`true`) or not (`false`).
     available: Option<bool>,

@@ -146,6 +146,7 @@ fn is_same(new: &NewInteraction, record: &InteractionRecord) -> bool {
 #[into_params(parameter_in = Query)]
 pub struct InteractionFilter {
     /// Only those in this state.
+    #[param(inline)]
     state: Option<LiveState>,
     /// Only those of this queue.
     #[param(value_type = Option<Uuid>)]

@@ -2,6 +2,7 @@
 //! sentence that names what is accepted; the JSON extractor adds which field it was.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer};
@@ -18,6 +19,26 @@ where
     D: Deserializer<'de>,
 {
     T::deserialize(deserializer).map(Some)
+}
+
+/// A `T` that stands as a JSON object. (What serde derives would also take an array of the members' values in order.)
+#[derive(Clone, Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(serde::de::value::MapAccessDeserializer::new(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor(PhantomData)).map(Self)
+    }
 }
 
 /// A whole number from `MIN` to `MAX`.

@@ -6,6 +6,8 @@ use ringdown_domain::{MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, SkillLevel, SkillN
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::fields::Object;
+
 /// One skill needed, at a minimum level.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Requirement {
@@ -43,12 +45,12 @@ pub struct Requirements(pub Vec<SkillRequirement>);
 impl<'de> Deserialize<'de> for Requirements {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let inputs = Vec::<RequirementInput>::deserialize(deserializer)?;
+        let inputs = Vec::<Object<RequirementInput>>::deserialize(deserializer)?;
         if inputs.len() > MAX_REQUIREMENTS {
             return Err(D::Error::custom(format!("must have at most {MAX_REQUIREMENTS} items")));
         }
         let count = inputs.len();
-        let by_skill: BTreeMap<_, _> = inputs.into_iter().map(|input| (input.skill, input.min_level)).collect();
+        let by_skill: BTreeMap<_, _> = inputs.into_iter().map(|Object(input)| (input.skill, input.min_level)).collect();
         if by_skill.len() != count {
             return Err(D::Error::custom("must name each skill once"));
         }
@@ -79,9 +81,13 @@ mod tests {
         let accepted: Requirements = serde_json::from_str(r#"[{"skill":"b"},{"skill":"a","min_level":3}]"#).unwrap();
         assert_eq!(accepted.0[0].skill.as_str(), "a");
         assert_eq!(accepted.0[1].min_level.value(), 1);
-        for refused in
-            [r#"[{"skill":"a"},{"skill":"a"}]"#, r#"[{"skill":""}]"#, r#"[{"skill":"a","min_level":11}]"#, r#"["a"]"#]
-        {
+        for refused in [
+            r#"[{"skill":"a"},{"skill":"a"}]"#,
+            r#"[{"skill":""}]"#,
+            r#"[{"skill":"a","min_level":11}]"#,
+            r#"["a"]"#,
+            r#"[["a", 1]]"#,
+        ] {
             assert!(serde_json::from_str::<Requirements>(refused).is_err(), "{refused}");
         }
         let many: Vec<_> = (0..17).map(|n| format!(r#"{{"skill":"s{n}"}}"#)).collect();

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::fields::Bounded;
-use crate::answers::{self, Id, Id2, IdempotencyHeader, Json, Page, TokenPath, UserPath};
+use crate::answers::{self, Id, IdempotencyHeader, Json, Page, TokenPath, UserPath};
 use crate::app::App;
-use crate::auth::access::{Caller, Work};
-use crate::auth::principal::{Need, Principal};
+use crate::auth::access::ForUser;
+use crate::auth::principal::Principal;
 use crate::auth::sessions;
 use crate::auth::token::Token;
 use crate::db::{self, Tx};
@@ -77,13 +77,12 @@ fn from_row(row: &Row) -> ApiToken {
     responses((status = 200, description = "All of them; at most 100.", body = Page<ApiToken>)))]
 pub async fn list_tokens(
     State(app): State<App>,
-    caller: Caller<Work>,
-    Id(user): Id<UserId>,
+    ForUser { who, user }: ForUser,
 ) -> Result<Json<Page<ApiToken>>, Problem> {
-    let own = caller.who.tenant.map(|tenant| tenant.0);
+    let own = who.tenant.map(|tenant| tenant.0);
     let sql = "SELECT 1 FROM users WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)";
     let known = db::query(&app, "read_users", sql, &[&user.0, &own]).await?;
-    if known.is_empty() || !may_manage(&caller.who, user) {
+    if known.is_empty() {
         return Err(answers::not_found("user"));
     }
     let sql = format!("SELECT {COLUMNS} FROM api_tokens WHERE user_id = $1 ORDER BY id LIMIT $2");
@@ -97,14 +96,13 @@ pub async fn list_tokens(
     responses((status = 201, description = "Made; the token is shown this once.", body = NewApiToken)))]
 pub async fn create_token(
     State(app): State<App>,
-    caller: Caller<Work>,
-    Id(user): Id<UserId>,
+    ForUser { who, user }: ForUser,
     Change { input, terms }: Change<ApiTokenInput>,
 ) -> Result<Written, Problem> {
     let token = Token::draw().map_err(|error| answers::internal("draw a token", &error))?;
     let id = app.new_id(UserId::from_parts).0;
-    writes::make!(app, caller.who, None, terms, |tx| {
-        lock_user(tx, &caller.who, user).await?;
+    writes::make!(app, who, None, terms, |tx| {
+        lock_user(tx, &who, user).await?;
         check_count(tx, user).await?;
         let seconds = input.expires_in_s.map(|seconds| f64::from(i32::try_from(seconds.value()).unwrap_or(i32::MAX)));
         let sql = format!(
@@ -127,14 +125,14 @@ pub async fn create_token(
     responses((status = 204, description = "Revoked.")))]
 pub async fn delete_token(
     State(app): State<App>,
-    caller: Caller<Work>,
-    Id2(user, token): Id2<UserId, Uuid>,
+    ForUser { who, user }: ForUser,
+    Id(token): Id<Uuid>,
     terms: Terms,
 ) -> Result<Written, Problem> {
     let sql = "SELECT token_sha256 FROM api_tokens WHERE user_id = $1 AND id = $2";
     let rows = db::query(&app, "read_tokens", sql, &[&user.0, &token]).await?;
-    let written = writes::make!(app, caller.who, None, terms, |tx| {
-        lock_user(tx, &caller.who, user).await?;
+    let written = writes::make!(app, who, None, terms, |tx| {
+        lock_user(tx, &who, user).await?;
         let removed =
             db::execute(tx, "DELETE FROM api_tokens WHERE user_id = $1 AND id = $2", &[&user.0, &token]).await?;
         if removed == 0 { Err(answers::not_found("token")) } else { Ok(Effect::removed()) }
@@ -145,16 +143,12 @@ pub async fn delete_token(
     Ok(written)
 }
 
-fn may_manage(who: &Principal, user: UserId) -> bool {
-    who.user == user || who.may(Need::Administer)
-}
-
-/// Holds the user for this transaction; one the caller may not manage does not exist for them.
+/// Holds the user for this transaction; one of another tenant does not exist for the caller.
 async fn lock_user(tx: &mut Tx<'_>, who: &Principal, user: UserId) -> Result<(), Problem> {
     let own = who.tenant.map(|tenant| tenant.0);
     let sql = "SELECT 1 FROM users WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) FOR UPDATE";
-    let known = db::maybe(tx, sql, &[&user.0, &own]).await?.is_some();
-    if known && may_manage(who, user) { Ok(()) } else { Err(answers::not_found("user")) }
+    let known = db::maybe(tx, sql, &[&user.0, &own]).await?;
+    known.map(drop).ok_or_else(|| answers::not_found("user"))
 }
 
 async fn check_count(tx: &mut Tx<'_>, user: UserId) -> Result<(), Problem> {

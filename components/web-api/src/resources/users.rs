@@ -92,6 +92,7 @@ pub struct UserFilter {
     #[param(value_type = Option<Uuid>)]
     tenant: Option<TenantId>,
     /// Only those with this role.
+    #[param(inline)]
     role: Option<Role>,
     /// Most items of the answer, 1 to 500; 100 when left out.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]

@@ -180,3 +180,12 @@ fn other_requests_are_not_answered_408_and_answered_once() {
     assert_eq!(fork.step(1, Success), []);
     assert_eq!(fork.cancel(), []);
 }
+
+#[test]
+fn nothing_provisional_follows_the_outcome() {
+    let mut fork = Fork::new(Kind::Invite, 2, 0);
+    assert_eq!(fork.step(0, Success), [Forward(0)]);
+    assert_eq!(fork.step(1, Provisional(180)), [Cancel(1)]);
+    assert_eq!(fork.step(1, Provisional(183)), []);
+    assert_eq!(fork.step(1, Failure(487)), []);
+}

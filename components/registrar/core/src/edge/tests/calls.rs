@@ -302,6 +302,27 @@ fn a_loop_is_detected() {
 }
 
 #[test]
+fn a_forgotten_transaction_may_begin_again() {
+    let mut world = World::new();
+    let call = from_node("INVITE", "100", "again", "");
+    assert_eq!(only(world.receive(udp(NODE), &call)).status(), Some(480));
+    world.pass(100_000);
+    assert_eq!(only(world.receive(udp(NODE), &call)).status(), Some(480));
+}
+
+/// Bytes behind the body that Content-Length announces are not ours to relay (RFC 3261 18.3).
+#[test]
+fn what_follows_the_body_is_cut_off() {
+    let mut world = World::new();
+    world.phone("100", PHONE);
+    let call = from_node("INVITE", "100", "tail", "") + "BYE sip:smuggled@x SIP/2.0\r\n\r\n";
+    let out = world.receive(udp(NODE), &call);
+    assert_eq!(out.len(), 2);
+    assert!(out.iter().all(|(_, message)| !String::from_utf8_lossy(message.bytes()).contains("smuggled")));
+    assert!(out[1].1.body().is_empty());
+}
+
+#[test]
 fn options_to_us_is_answered() {
     let mut world = World::new();
     let text = |method: &str| {

@@ -1,0 +1,148 @@
+//! How a part is: what it answers now. Every question has a limit of 2 s.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+
+use crate::installation::{Installation, PortName, SecretName};
+use crate::supervise;
+
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The parts of an installation, in the order of their start.
+pub(crate) const PARTS: [&str; 8] =
+    ["redis", "postgres", "web-api", "provisioner", "asterisk", "acd", "registrar", "notifier"];
+
+/// How a part is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Health {
+    /// Whether it does its work.
+    pub(crate) ready: bool,
+    /// What it waits for, or why it cannot be asked.
+    pub(crate) says: String,
+    /// Its version.
+    pub(crate) version: Option<String>,
+}
+
+impl Health {
+    fn ready(version: Option<String>) -> Self {
+        Self { ready: true, says: "ready".to_owned(), version }
+    }
+
+    fn not(says: impl Into<String>) -> Self {
+        Self { ready: false, says: says.into(), version: None }
+    }
+}
+
+/// Asks a part of an installation on this host.
+pub(crate) async fn ask(installation: &Installation, part: &str) -> Health {
+    let ports = installation.ports();
+    match part {
+        "redis" => redis_health(installation).await,
+        "postgres" if supervise::postgres::answers(ports.of(PortName::Postgres)).await => Health::ready(None),
+        "postgres" => Health::not("does not answer"),
+        "asterisk" => match connects(ports.loopback(PortName::AsteriskHttp)).await {
+            true => Health::ready(None),
+            false => Health::not("does not answer"),
+        },
+        daemon => match admin_port(daemon) {
+            Some(port) => daemon_health(ports.loopback(port)).await,
+            None => Health::not("is no part"),
+        },
+    }
+}
+
+/// Where a daemon serves its health.
+pub(crate) fn admin_port(daemon: &str) -> Option<PortName> {
+    match daemon {
+        "web-api" => Some(PortName::WebApi),
+        "notifier" => Some(PortName::Notifier),
+        "acd" => Some(PortName::AcdAdmin),
+        "registrar" => Some(PortName::RegistrarAdmin),
+        "provisioner" => Some(PortName::ProvisionerAdmin),
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    #[serde(default)]
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Deserialize)]
+struct Waiting {
+    #[serde(rename = "for")]
+    part: String,
+    why: String,
+}
+
+/// Asks a daemon's admin port.
+pub(crate) async fn daemon_health(address: SocketAddr) -> Health {
+    let Ok(client) = reqwest::Client::builder().timeout(LIMIT).no_proxy().build() else {
+        return Health::not("cannot be asked");
+    };
+    let answer = match client.get(format!("http://{address}/readyz")).send().await {
+        Ok(answer) => answer,
+        Err(error) if error.is_connect() => return Health::not("does not listen"),
+        Err(error) if error.is_timeout() => return Health::not("does not answer"),
+        Err(error) => return Health::not(error.to_string()),
+    };
+    let version = version(&client, address).await;
+    if answer.status().is_success() {
+        return Health::ready(version);
+    }
+    let says = match answer.json::<Ready>().await {
+        Ok(ready) if !ready.waiting.is_empty() => {
+            let parts: Vec<_> = ready.waiting.iter().map(|one| format!("{} ({})", one.part, one.why)).collect();
+            format!("waits for {}", parts.join(", "))
+        }
+        Ok(_) | Err(_) => "is not ready".to_owned(),
+    };
+    Health { ready: false, says, version }
+}
+
+/// From the metric `build_info{daemon="acd",version="0.1.0"} 1`, whatever its prefix.
+async fn version(client: &reqwest::Client, address: SocketAddr) -> Option<String> {
+    let text = client.get(format!("http://{address}/metrics")).send().await.ok()?.text().await.ok()?;
+    let line = text.lines().find(|line| line.contains("build_info{"))?;
+    let (_, rest) = line.split_once("version=\"")?;
+    rest.split('"').next().map(str::to_owned)
+}
+
+async fn connects(address: SocketAddr) -> bool {
+    matches!(tokio::time::timeout(LIMIT, TcpStream::connect(address)).await, Ok(Ok(_)))
+}
+
+/// The installation's Redis.
+pub(crate) async fn redis(installation: &Installation) -> anyhow::Result<MultiplexedConnection> {
+    let password = installation.secrets().read(SecretName::RedisPassword)?.unwrap_or_default();
+    let address = installation.ports().loopback(PortName::Redis);
+    redis_at(address.ip(), address.port(), &password).await
+}
+
+async fn redis_at(ip: IpAddr, port: u16, password: &str) -> anyhow::Result<MultiplexedConnection> {
+    let client = redis::Client::open(format!("redis://:{password}@{ip}:{port}/0"))?;
+    let opened = tokio::time::timeout(LIMIT, client.get_multiplexed_async_connection()).await;
+    Ok(opened.map_err(|_| anyhow::anyhow!("does not answer"))??)
+}
+
+async fn redis_health(installation: &Installation) -> Health {
+    let mut connection = match redis(installation).await {
+        Ok(connection) => connection,
+        Err(error) => return Health::not(error.to_string()),
+    };
+    let asked: Result<Result<String, _>, _> =
+        tokio::time::timeout(LIMIT, redis::cmd("INFO").arg("server").query_async(&mut connection)).await;
+    match asked {
+        Ok(Ok(text)) => {
+            let version = text.lines().find_map(|line| line.strip_prefix("redis_version:"));
+            Health::ready(version.map(|version| version.trim().to_owned()))
+        }
+        Ok(Err(error)) => Health::not(error.to_string()),
+        Err(_) => Health::not("does not answer"),
+    }
+}

@@ -1,0 +1,128 @@
+//! An installation on one host: its folder, what was decided when it was made, its secrets, and the lock that says that a
+//! supervisor runs.
+//!
+//! ```text
+//! <data>/installation.json   ports and names, decided once
+//!        secrets/            one secret per file, 0600, made once
+//!        run/                lock, what the supervisor runs
+//!        log/                ringdown.log: what everything says, with the name in front
+//!        redis/ postgres/    the servers' data
+//!        asterisk/           Asterisk's files (or where they are: see `servers`)
+//! ```
+
+mod atomic;
+mod lock;
+mod ports;
+mod record;
+mod secrets;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::arguments::Place;
+
+pub(crate) use atomic::{make_private_folder, write_private};
+pub(crate) use lock::Lock;
+pub(crate) use ports::{PortName, Ports, RTP_BLOCK, is_free};
+pub(crate) use record::Record;
+pub(crate) use secrets::{SecretName, Secrets};
+
+/// An installation's folder with what was decided about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Installation {
+    folder: PathBuf,
+    record: Record,
+}
+
+impl Installation {
+    /// The folder of `place`; it need not exist.
+    pub(crate) fn folder_of(place: &Place) -> anyhow::Result<PathBuf> {
+        let folder = place.data.clone().unwrap_or_else(default_folder);
+        std::path::absolute(&folder).with_context(|| format!("making {} absolute", folder.display()))
+    }
+
+    /// The installation at `place`, if there is one.
+    pub(crate) fn find(place: &Place) -> anyhow::Result<Option<Self>> {
+        let folder = Self::folder_of(place)?;
+        let record = Record::read(&record_path(&folder))?;
+        Ok(record.map(|record| Self { folder, record }))
+    }
+
+    /// The installation at `place`, which must be there.
+    pub(crate) fn open(place: &Place) -> anyhow::Result<Self> {
+        match Self::find(place)? {
+            Some(installation) => Ok(installation),
+            None => bail!(
+                "there is no installation in {}; `ringdown up` makes one, --data names another folder",
+                Self::folder_of(place)?.display()
+            ),
+        }
+    }
+
+    /// The installation at `place`; a new one, decided by `decide`, where there is none.
+    pub(crate) fn open_or_make(place: &Place, decide: impl FnOnce() -> anyhow::Result<Record>) -> anyhow::Result<Self> {
+        if let Some(installation) = Self::find(place)? {
+            return Ok(installation);
+        }
+        let folder = Self::folder_of(place)?;
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let record = decide()?;
+        record.write(&record_path(&folder))?;
+        Ok(Self { folder, record })
+    }
+
+    /// A path in its folder.
+    pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its ports.
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.record.ports
+    }
+
+    /// This host's address for phones and trunks.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.record.address
+    }
+
+    /// A port at that address.
+    pub(crate) fn public(&self, name: PortName) -> SocketAddr {
+        SocketAddr::from((self.record.address, self.record.ports.of(name)))
+    }
+
+    /// This host's name in leases and status.
+    pub(crate) fn node(&self) -> &str {
+        &self.record.node
+    }
+
+    /// Its secrets.
+    pub(crate) fn secrets(&self) -> Secrets {
+        Secrets::in_folder(self.join("secrets"))
+    }
+
+    /// Its lock.
+    pub(crate) fn lock(&self) -> Lock {
+        Lock::at(self.join("run/supervisor.lock"))
+    }
+
+    /// What everything says.
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.join("log/ringdown.log")
+    }
+}
+
+fn record_path(folder: &Path) -> PathBuf {
+    folder.join("installation.json")
+}
+
+fn default_folder() -> PathBuf {
+    if nix::unistd::geteuid().is_root() { PathBuf::from("/var/lib/ringdown") } else { PathBuf::from(".ringdown") }
+}

@@ -1,0 +1,29 @@
+//! The installation's own Redis: append-only file, written to disk before each answer.
+
+use anyhow::Context;
+
+use crate::installation::{Installation, PortName, SecretName, make_private_folder, write_private};
+
+use super::child::{Child, Stage};
+use super::find_program;
+
+/// Writes its configuration (which holds the password, so it is no argument) and describes it.
+pub(super) fn prepare(installation: &Installation) -> anyhow::Result<Child> {
+    let folder = installation.join("redis");
+    make_private_folder(&folder)?;
+    let password = installation.secrets().make(SecretName::RedisPassword)?;
+    let port = installation.ports().of(PortName::Redis);
+    let text = format!(
+        "# Written by `ringdown up`; changes are overwritten.\n\
+         bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\n\
+         daemonize no\nlogfile \"\"\ndir {}\n\
+         # Nothing accepted is lost: every write is on disk before its answer.\n\
+         appendonly yes\nappendfsync always\nsave \"\"\n\
+         # State is never thrown away to make room: a full memory is an error somebody sees.\n\
+         maxmemory-policy noeviction\ntcp-keepalive 60\n",
+        folder.display()
+    );
+    let file = folder.join("redis.conf");
+    write_private(&file, text.as_bytes()).context("Redis' configuration")?;
+    Ok(Child::new("redis", Stage::Store, find_program("redis-server", "redis-server")?).arg(file))
+}
