@@ -1,1 +1,2 @@
 pub mod acd_world;
+pub mod installation;
