@@ -79,6 +79,9 @@ pub(crate) struct Node {
     /// When the node's Asterisk says it was started; none: dead or never seen.
     started: Option<String>,
     connected: Option<u64>,
+    /// Whether the connected Asterisk has said when it was started, and filters its events. It connects before it has
+    /// booted, and answers 503 for a second.
+    met: bool,
     refused: u32,
     silent: u32,
     feedback: (mpsc::Sender<Feedback>, mpsc::Receiver<Feedback>),
@@ -110,6 +113,7 @@ impl Node {
             unclaimed: HashMap::new(),
             strangers: HashSet::new(),
             connected: None,
+            met: false,
             refused: 0,
             silent: 0,
             feedback: mpsc::channel(INBOX),
@@ -191,7 +195,12 @@ impl Node {
                 change = self.watch.next() => self.configured(change).await,
                 () = tokio::time::sleep(deadline) => self.tick(),
                 _ = list.tick() => self.start_listing(),
-                _ = probe.tick() => self.start_probe(),
+                _ = probe.tick() => {
+                    if self.connected.is_some() && !self.met {
+                        self.meet().await;
+                    }
+                    self.start_probe();
+                }
             }
         }
     }
@@ -217,6 +226,7 @@ impl Node {
         match arrived {
             Arrived::Connected(number) => {
                 self.connected = Some(number);
+                self.met = false;
                 log::info!(node:% = self.shared.config.node; "Asterisk is connected");
                 self.meet().await;
             }
@@ -234,14 +244,18 @@ impl Node {
         self.say(readiness);
     }
 
-    /// A websocket is there: is it the Asterisk we know? Its queued events come next.
+    /// A websocket is there: is it the Asterisk we know? Its queued events come next. Repeated until it answers.
     async fn meet(&mut self) {
         match self.shared.ari.started().await {
             Ok(started) => self.seen(started).await,
-            Err(error) => log::warn!(error:% = error; "Asterisk does not say when it was started"),
+            Err(error) => {
+                log::debug!(error:% = error; "Asterisk does not say yet when it was started");
+                return;
+            }
         }
-        if let Err(error) = self.shared.ari.filter_events().await {
-            log::warn!(error:% = error; "events are not filtered");
+        match self.shared.ari.filter_events().await {
+            Ok(()) => self.met = true,
+            Err(error) => log::warn!(error:% = error; "events are not filtered yet"),
         }
         self.start_listing();
     }
