@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Up(Box<Up>),
     /// Stop what `up` runs
     Down(Down),
+    /// Say the addresses of the API, for phones and for trunks
+    Announce,
     /// Say how every part is
     Status(Status),
     /// Look for what is wrong with this host and its installation, and say what to do

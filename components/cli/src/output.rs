@@ -37,7 +37,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
 /// A table with this head.
 pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(head.to_vec());
     table
 }

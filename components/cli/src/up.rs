@@ -21,6 +21,8 @@ use crate::{health, operator};
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// A child that has died so often before everything was healthy once will not come by itself.
 const DEATHS_MAX: u32 = 5;
+/// What a supervisor in the background says beside the log: why it could not begin, or gave up.
+const SUPERVISOR_LOG: &str = "log/supervisor.log";
 /// The file that says that everything was healthy since the supervisor's start.
 const HEALTHY: &str = "run/healthy";
 
@@ -32,6 +34,7 @@ pub(crate) async fn run(place: &Place, up: &Up) -> anyhow::Result<ExitCode> {
     }
     if let Some(holder) = installation.lock().holder()? {
         output::say(format!("already running (process {holder}); nothing was changed"));
+        operator::announce(&installation)?;
         return Ok(ExitCode::SUCCESS);
     }
     if up.detach { detach(&installation, up).await } else { supervise(&installation, up, true).await }
@@ -113,12 +116,13 @@ async fn bring_up(
             wait_healthy(installation, &["postgres"], started, limit, board, journal).await?;
             postgres::make_database(installation).await.context("making the database")?;
         }
+        // Nor before it has made the tables.
+        if name == "web-api" {
+            wait_healthy(installation, &["web-api"], started, limit, board, journal).await?;
+            operator::make(installation, &plan.programs).await?;
+        }
     }
     let parts: Vec<&str> = health::PARTS.into_iter().filter(|part| plan.runs(part)).collect();
-    if plan.runs("web-api") {
-        wait_healthy(installation, &["web-api"], started, limit, board, journal).await?;
-        operator::make(installation, &plan.programs).await?;
-    }
     wait_healthy(installation, &parts, started, limit, board, journal).await?;
     std::fs::write(installation.join(HEALTHY), b"").context("noting that everything is healthy")?;
     journal.line("ringdown", &format!("everything is healthy after {:.1} s", started.elapsed().as_secs_f64()));
@@ -152,7 +156,10 @@ async fn wait_healthy(
         let hopeless =
             board.rows().into_iter().find(|(_, row)| row.restarts >= DEATHS_MAX && row.state != ChildState::Running);
         if let Some((name, row)) = hopeless {
-            bail!("{name} does not stay alive: {}; its last lines are in the log", row.last_end.unwrap_or_default());
+            bail!(
+                "{name} does not stay alive: it {}; its lines in the log say why: grep '^{name} '",
+                row.last_end.unwrap_or_default()
+            );
         }
         if started.elapsed() > limit {
             bail!("not healthy after {} s: {}", limit.as_secs(), missing.join("; "));
@@ -172,8 +179,7 @@ async fn detach(installation: &Installation, up: &Up) -> anyhow::Result<ExitCode
     while !installation.join(HEALTHY).exists() {
         if let Some(status) = background.try_wait().context("waiting for the supervisor")? {
             progress.end();
-            show_log_end(installation);
-            bail!("the supervisor ended ({status}); all of its log: {}", installation.log_file().display());
+            bail!("{} ({status}); the whole log: {}", last_words(installation), installation.log_file().display());
         }
         let mut waits = Vec::new();
         for part in health::PARTS.into_iter().filter(|part| plan.runs(part)) {
@@ -202,7 +208,7 @@ async fn detach(installation: &Installation, up: &Up) -> anyhow::Result<ExitCode
 /// The same program again, out of our terminal's session.
 fn spawn_supervisor(installation: &Installation, up: &Up, plan: &Plan) -> anyhow::Result<std::process::Child> {
     make_private_folder(&installation.join("log"))?;
-    let path = installation.join("log/supervisor.log");
+    let path = installation.join(SUPERVISOR_LOG);
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
     let log = log.with_context(|| format!("opening {}", path.display()))?;
     let mut command = Command::new("setsid");
@@ -220,12 +226,13 @@ fn spawn_supervisor(installation: &Installation, up: &Up, plan: &Plan) -> anyhow
     command.spawn().context("starting the supervisor")
 }
 
-fn show_log_end(installation: &Installation) {
-    let text = std::fs::read_to_string(installation.log_file()).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    for line in &lines[lines.len().saturating_sub(30)..] {
-        output::note(line);
-    }
+/// Why the supervisor gave up: its last line on standard error.
+fn last_words(installation: &Installation) -> String {
+    let text = std::fs::read_to_string(installation.join(SUPERVISOR_LOG)).unwrap_or_default();
+    text.lines().last().map_or_else(
+        || "the supervisor ended without a word".to_owned(),
+        |line| line.trim_start_matches("ringdown: ").to_owned(),
+    )
 }
 
 fn remove_if_there(path: PathBuf) -> anyhow::Result<()> {

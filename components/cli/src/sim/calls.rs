@@ -18,6 +18,7 @@ use crate::output::{self, Progress};
 use super::chance::Chance;
 use super::figures::Figures;
 use super::media::{AGENT_TONE, CALLER_TONE, Side};
+use super::registration;
 use super::sipp::{CallPlan, Phone, Sipp};
 use super::tally::Tally;
 use super::tenant::{SimTenant, id_of};
@@ -115,10 +116,11 @@ impl Run<'_> {
         let callers = Side::open(self.sipp.address, CALLER_TONE, AGENT_TONE).await?;
         let agents = Side::open(self.sipp.address, AGENT_TONE, CALLER_TONE).await?;
         let port = free_udp_port(self.sipp.address).await?;
-        let _answering = self.sipp.answer(port, agents.port(), self.options.ring_ms, self.options.talk_ms)?;
         self.wait_configured().await?;
         output::note("registers the phones");
-        self.sipp.register(&self.registrar, &self.tenant.realm, &phones, port).await?;
+        let contact = registration::contact(self.sipp.address, port);
+        registration::register(&self.registrar, &self.tenant.realm, &phones, contact).await?;
+        let _answering = self.sipp.answer(port, agents.port(), self.options.ring_ms, self.options.talk_ms)?;
         for agent in &self.agents {
             self.tenant.set_ready(&self.api, *agent).await?;
         }

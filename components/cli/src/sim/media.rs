@@ -1,10 +1,12 @@
-//! The sound of simulated calls: each side answers every RTP packet (RFC 3550) with 20 ms of its own tone and listens for the
-//! other's. One socket serves all calls of a side: each call has its own source and SSRC.
+//! The sound of simulated calls: each side sends its own tone as RTP (RFC 3550) to whoever sent it any, and listens for the
+//! other side's. The caller is sent music first, so the caller begins. One socket serves all calls of a side: each call has
+//! its own source and SSRC.
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::UdpSocket;
@@ -13,6 +15,9 @@ use tokio::task::JoinHandle;
 /// Samples of 20 ms at 8 kHz.
 const BLOCK: usize = 160;
 const RATE: f64 = 8_000.0;
+const PACKET_EVERY: Duration = Duration::from_millis(20);
+/// A call that has been silent for 3 s is over, or its other end is.
+const SILENT_PACKETS: u32 = 150;
 /// A tone is heard when most of the sound's energy is at its frequency in this many packets, 0.2 s.
 const PACKETS_HEARD: u32 = 10;
 const SHARE_HEARD: f64 = 0.7;
@@ -77,22 +82,35 @@ async fn bind_even(address: Ipv4Addr) -> anyhow::Result<UdpSocket> {
 struct Outgoing {
     sequence: u16,
     time: u32,
+    /// Packets sent since one was received: how long the call has been silent.
+    unanswered: u32,
 }
 
 async fn serve(socket: UdpSocket, own: f64, other: f64, heard: Arc<Mutex<BTreeMap<(SocketAddr, u32), u32>>>) {
     let mut calls: BTreeMap<SocketAddr, Outgoing> = BTreeMap::new();
     let mut buffer = [0; 2_048];
+    let mut ticks = tokio::time::interval(PACKET_EVERY);
     loop {
-        // An error is an ICMP message about a call that is over.
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-        let Some((ssrc, payload)) = read_packet(&buffer[..length]) else { continue };
-        if hears(payload, other) {
-            *heard.lock().unwrap_or_else(PoisonError::into_inner).entry((from, ssrc)).or_default() += 1;
+        tokio::select! {
+            received = socket.recv_from(&mut buffer) => {
+                // An error is an ICMP message about a call that is over.
+                let Ok((length, from)) = received else { continue };
+                let Some((ssrc, payload)) = read_packet(&buffer[..length]) else { continue };
+                if hears(payload, other) {
+                    *heard.lock().unwrap_or_else(PoisonError::into_inner).entry((from, ssrc)).or_default() += 1;
+                }
+                calls.entry(from).or_default().unanswered = 0;
+            }
+            _ = ticks.tick() => {
+                for (to, call) in &mut calls {
+                    let packet = write_packet(call, own);
+                    // As above.
+                    socket.send_to(&packet, to).await.ok();
+                    call.unanswered += 1;
+                }
+                calls.retain(|_, call| call.unanswered < SILENT_PACKETS);
+            }
         }
-        let call = calls.entry(from).or_default();
-        let packet = write_packet(call, own);
-        // As above.
-        socket.send_to(&packet, from).await.ok();
     }
 }
 

@@ -6,6 +6,7 @@ mod chance;
 mod figures;
 mod interactions;
 mod media;
+mod registration;
 mod sipp;
 mod tally;
 mod tenant;

@@ -3,15 +3,11 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::process::{Child, Command};
 
 use crate::supervise::find_program;
-
-/// How long a binding lasts, seconds: longer than any simulation but the longest, so that phones register once.
-const BINDING_S: u32 = 3_600;
 
 /// Where everything of a run is: scenarios, logs.
 #[derive(Debug)]
@@ -33,34 +29,6 @@ impl Sipp {
     pub(super) fn new(address: Ipv4Addr) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("ringdown-sim-").tempdir().context("making a folder")?;
         Ok(Self { program: find_program("sipp", "sip-tester")?, folder, address })
-    }
-
-    /// Registers the phones, all reachable at `port`.
-    pub(super) async fn register(
-        &self,
-        registrar: &str,
-        realm: &str,
-        phones: &[Phone],
-        port: u16,
-    ) -> anyhow::Result<()> {
-        let lines: String = phones
-            .iter()
-            .map(|phone| {
-                format!("{};[authentication username={} password={}]\n", phone.user, phone.user, phone.password)
-            })
-            .collect();
-        // The passwords are in a file of ours, not in arguments that everybody on the host sees.
-        let users = self.write("phones.csv", &format!("SEQUENTIAL\n{lines}"))?;
-        let scenario = self.write("register.xml", &register_scenario(realm, port))?;
-        let mut command = self.command(&scenario, None);
-        command.arg("-inf").arg(users).args(["-m", &phones.len().to_string(), "-r", "50", "-l", "50", registrar]);
-        let mut child = command.spawn().context("starting sipp")?;
-        let limit = Duration::from_secs(20 + phones.len() as u64 / 10);
-        let status = tokio::time::timeout(limit, child.wait()).await.context("registering took too long")?;
-        if !status.context("waiting for sipp")?.success() {
-            bail!("the phones could not register at {registrar}: {}", self.errors());
-        }
-        Ok(())
     }
 
     /// Phones at `port` that ring, answer, talk and hang up, until dropped.
@@ -134,19 +102,6 @@ fn sdp(media_port: u16) -> String {
         "Content-Type: application/sdp\nContent-Length: [len]\n\nv=0\no=sim 1 1 IN IP4 [local_ip]\ns=-\nc=IN IP4 [local_ip]\n\
          t=0 0\nm=audio {media_port} RTP/AVP 0\na=rtpmap:0 PCMU/8000\na=sendrecv\n"
     )
-}
-
-fn register_scenario(realm: &str, port: u16) -> String {
-    let register = |number: u32, authentication: &str| {
-        format!(
-            "REGISTER sip:{realm} SIP/2.0\n{VIA}\nFrom: <sip:[field0]@{realm}>;tag=[pid]r[call_number]\n\
-             To: <sip:[field0]@{realm}>\nCall-ID: [call_id]\nCSeq: {number} REGISTER\n\
-             Contact: <sip:[field0]@[local_ip]:{port}>\nExpires: {BINDING_S}\n{authentication}Content-Length: 0\n"
-        )
-    };
-    let first = send(true, &register(1, ""));
-    let second = send(true, &register(2, "[field1]\n"));
-    scenario(&format!("{first}<recv response=\"401\" auth=\"true\"/>\n{second}<recv response=\"200\"/>\n"))
 }
 
 /// Rings, answers, talks, hangs up. The ACK's To and From have both tags: they are the BYE's From and To.

@@ -76,12 +76,12 @@ impl AsteriskPlace {
     pub(super) fn prepare(&self, installation: &Installation) -> anyhow::Result<Child> {
         std::fs::create_dir_all(&self.outside).with_context(|| format!("making {}", self.outside.display()))?;
         add_hosts(&self.root.join("etc/hosts"), installation.node())?;
-        let conf = "etc/asterisk.conf";
+        // -n: no colours in the log. The provisioner writes the hosts file last: when it is there, everything is.
         let child = Child::new("asterisk", Stage::Media, "/usr/sbin/asterisk")
-            .arg("-f")
+            .arg("-fn")
             .arg("-C")
-            .arg(self.inside.join(conf))
-            .needs(self.outside.join(conf));
+            .arg(self.inside.join("etc/asterisk.conf"))
+            .needs(self.outside.join("hosts"));
         Ok(if self.root == Path::new("/") { child } else { child.root(&self.root) })
     }
 }

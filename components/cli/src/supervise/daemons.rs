@@ -29,7 +29,7 @@ pub(super) fn describe(
     let daemons = [
         web_api(installation, programs)?,
         provisioner(installation, programs, asterisk)?,
-        acd(installation, programs)?,
+        acd(installation, programs, asterisk.is_some())?,
         registrar(installation, programs)?,
         notifier(installation, programs)?,
     ];
@@ -74,14 +74,15 @@ fn notifier(installation: &Installation, programs: &Path) -> anyhow::Result<Chil
     Ok(child.env("RINGDOWN_NOTIFIER_LISTEN", installation.ports().loopback(PortName::Notifier).to_string()))
 }
 
-fn acd(installation: &Installation, programs: &Path) -> anyhow::Result<Child> {
+fn acd(installation: &Installation, programs: &Path, voice: bool) -> anyhow::Result<Child> {
     let ports = installation.ports();
     installation.secrets().make(SecretName::AriPassword)?;
     let child = daemon(installation, programs, "acd", Stage::Work)?;
     Ok(child
+        .env("RINGDOWN_ACD_DUTIES", if voice { "router,voice" } else { "router" })
         .env("RINGDOWN_ADMIN_ADDRESS", ports.loopback(PortName::AcdAdmin).to_string())
-        .env("RINGDOWN_ARI_LISTEN", ports.loopback(PortName::AcdAri).to_string())
-        .env("RINGDOWN_ARI_URLS", format!("http://{}", ports.loopback(PortName::AsteriskHttp)))
+        .env("RINGDOWN_ACD_ARI_LISTEN", ports.loopback(PortName::AcdAri).to_string())
+        .env("RINGDOWN_ARI_URL", format!("http://{}/ari", ports.loopback(PortName::AsteriskHttp)))
         .env("RINGDOWN_ARI_PASSWORD_FILE", installation.secrets().path(SecretName::AriPassword)))
 }
 

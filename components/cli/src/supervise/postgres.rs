@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{User, chown, geteuid};
 use tokio::process::Command;
 
-use crate::installation::{Installation, PortName, SecretName};
+use crate::installation::{Installation, PortName, SecretName, write_private};
 
 use super::child::{Child, Stage};
 
@@ -55,12 +55,18 @@ pub(crate) async fn answers(port: u16) -> bool {
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    give_to_server(folder)
+}
+
+/// The server has a user of its own when we are root.
+fn give_to_server(path: &Path) -> anyhow::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
     let user = User::from_name(USER).context("looking up the user postgres")?;
     let user = user.context("there is no user postgres; install the server: apt-get install postgresql")?;
-    chown(folder, Some(user.uid), Some(user.gid)).context("giving the folder to the user postgres")
+    chown(path, Some(user.uid), Some(user.gid))
+        .with_context(|| format!("giving {} to the user postgres", path.display()))
 }
 
 /// The superuser is `ringdown`: the cluster is ours alone.
@@ -72,9 +78,14 @@ async fn make_cluster(tools: &Path, folder: &Path, data: &Path, password: &str) 
     }
     let mut command = as_postgres(tools.join("initdb"));
     command.args(["--username=ringdown", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256"]);
-    // The password comes through a pipe: not in arguments, not in a file another user could read.
-    command.args(["--pwfile", "/dev/stdin", "-D"]).arg(data).stdin(Stdio::piped());
-    run(command, Some(password), INIT_LIMIT).await.context("making PostgreSQL's cluster")?;
+    // Not in the arguments, which everybody on the host sees.
+    let file = folder.join("initdb.password");
+    write_private(&file, password.as_bytes())?;
+    give_to_server(&file)?;
+    command.arg("--pwfile").arg(&file).arg("-D").arg(data).stdin(Stdio::null());
+    let made = run(command, INIT_LIMIT).await;
+    std::fs::remove_file(&file).context("removing the password file")?;
+    made.context("making PostgreSQL's cluster")?;
     std::fs::remove_file(&mark).context("marking the cluster as finished")
 }
 
@@ -102,10 +113,10 @@ pub(crate) async fn make_database(installation: &Installation) -> anyhow::Result
         command
     };
     let there = psql("postgres", "SELECT 1 FROM pg_database WHERE datname = 'ringdown'");
-    if run(there, None, TOOL_LIMIT).await?.trim() == "1" {
+    if run(there, TOOL_LIMIT).await?.trim() == "1" {
         return Ok(());
     }
-    run(psql("postgres", "CREATE DATABASE ringdown"), None, TOOL_LIMIT).await.map(drop)
+    run(psql("postgres", "CREATE DATABASE ringdown"), TOOL_LIMIT).await.map(drop)
 }
 
 fn as_postgres(program: PathBuf) -> Command {
@@ -119,14 +130,9 @@ fn as_postgres(program: PathBuf) -> Command {
     command
 }
 
-async fn run(mut command: Command, input: Option<&str>, limit: Duration) -> anyhow::Result<String> {
-    use tokio::io::AsyncWriteExt;
+async fn run(mut command: Command, limit: Duration) -> anyhow::Result<String> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().context("starting it")?;
-    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-        stdin.write_all(format!("{input}\n").as_bytes()).await.context("handing it its input")?;
-    }
-    let output = tokio::time::timeout(limit, child.wait_with_output()).await;
+    let output = tokio::time::timeout(limit, command.output()).await;
     let output = output.with_context(|| format!("it took longer than {limit:?}"))?.context("waiting for it")?;
     if !output.status.success() {
         bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
