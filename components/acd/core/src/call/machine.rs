@@ -383,6 +383,7 @@ impl Call {
     }
 
     fn listed(&mut self, now: TimestampMs, listed: Listed, orders: &mut Vec<Order>) {
+        let was_over = self.over;
         if let Some(known) = self.leg.clone()
             && !listed.leg
             && now.since_ms(known.dialled_at_ms) > LISTING_GRACE_MS
@@ -391,10 +392,10 @@ impl Call {
         }
         if !listed.caller {
             self.caller_gone(now, orders);
-        } else if self.over {
+        } else if was_over {
             // An earlier hang-up got lost.
             orders.push(Order::HangUpCaller);
-        } else if now.since_ms(self.arrived_at_ms) > LISTING_GRACE_MS {
+        } else if !self.over && now.since_ms(self.arrived_at_ms) > LISTING_GRACE_MS {
             self.repair(listed, orders);
         }
     }

@@ -1,1 +1,301 @@
+//! Every input in every stage, and random interleavings against a small Asterisk that loses events.
 
+use proptest::prelude::*;
+use ringdown_domain::{AgentId, EndReason, InteractionId, OfferFailure, OfferId, TenantId, TimestampMs};
+
+use super::{Call, DEAD_PHONE_MS, Input, LegEnd, LegStage, Listed, Order, judge};
+
+const START: TimestampMs = TimestampMs(1_000_000);
+
+fn offer(number: u8) -> OfferId {
+    OfferId::from_parts(u64::from(number), &[number; 10])
+}
+
+fn new_call() -> Call {
+    let (call, orders) = Call::arrived(
+        TenantId::from_parts(1, &[1; 10]),
+        InteractionId::from_parts(2, &[2; 10]),
+        "caller".to_owned(),
+        START,
+    );
+    assert_eq!(orders, [Order::Create, Order::AnswerWithMusic]);
+    call
+}
+
+fn offered(number: u8) -> Input {
+    Input::Offer {
+        offer: offer(number),
+        agent: AgentId::from_parts(3, &[3; 10]),
+        address: Some("ada@demo.invalid".to_owned()),
+        deadline_ms: START.plus_ms(15_000),
+    }
+}
+
+fn channel(call: &Call) -> String {
+    call.leg().expect("a leg").channel.clone()
+}
+
+fn gone(call: &Call, sip_code: Option<u16>) -> Input {
+    Input::LegGone { channel: channel(call), end: LegEnd { sip_code, cause: 16 }, at_ms: START.plus_ms(50) }
+}
+
+/// A call brought to a stage.
+fn at(stage: &str) -> Call {
+    let mut call = new_call();
+    let ringing = |call: &Call| Input::LegRinging { channel: channel(call) };
+    let answered = |call: &Call| Input::LegAnswered { channel: channel(call) };
+    for step in ["waiting", "dialling", "ringing", "answered", "talking"] {
+        let input = match step {
+            "waiting" => Input::Created { accepted: true },
+            "dialling" => offered(1),
+            "ringing" => ringing(&call),
+            "answered" => answered(&call),
+            _ => Input::Connect { offer: offer(1) },
+        };
+        // What these orders are is tested where each step is the subject.
+        drop(call.take(START, input));
+        if step == stage {
+            return call;
+        }
+    }
+    panic!("no stage {stage}");
+}
+
+fn check(stage: &str, input: impl FnOnce(&Call) -> Input, expected: &[Order]) {
+    let mut call = at(stage);
+    let input = input(&call);
+    let told = format!("{stage}: {input:?}");
+    assert_eq!(call.take(START.plus_ms(100), input), expected, "{told}");
+}
+
+fn leg_name() -> String {
+    channel(&at("dialling"))
+}
+
+#[test]
+fn the_way_of_a_call_that_goes_well() {
+    let mut call = new_call();
+    assert_eq!(call.take(START, Input::Created { accepted: true }), []);
+    let dial = call.take(START, offered(1));
+    let expected =
+        Order::Dial { channel: leg_name(), offer: offer(1), address: "ada@demo.invalid".to_owned(), ring_ms: 15_000 };
+    assert_eq!(dial, [expected]);
+    let name = channel(&call);
+    assert_eq!(call.take(START, Input::LegRinging { channel: name.clone() }), [Order::RingOffer(offer(1))]);
+    assert_eq!(call.take(START, Input::LegAnswered { channel: name.clone() }), [Order::AcceptOffer(offer(1))]);
+    assert_eq!(call.take(START, Input::Accepted { offer: offer(1), accepted: true }), []);
+    assert_eq!(call.take(START, Input::Connect { offer: offer(1) }), [Order::Join(name.clone())]);
+    let end = call.take(START, Input::CallerGone { at_ms: START.plus_ms(9) });
+    let ended = Order::EndInteraction(EndReason::CallerHangup, START.plus_ms(9));
+    assert_eq!(end, [ended, Order::HangUpLeg(name)]);
+    assert_eq!(call.take(START, Input::End), []);
+    let input = gone(&call, None);
+    assert_eq!(call.take(START, input), [Order::RemoveBridges, Order::Forget]);
+}
+
+#[test]
+fn a_caller_who_leaves_ends_everything_at_every_stage() {
+    let input = |_: &Call| Input::CallerGone { at_ms: START };
+    let ended = Order::EndInteraction(EndReason::CallerHangup, START);
+    check("waiting", input, &[ended.clone(), Order::RemoveBridges, Order::Forget]);
+    for stage in ["dialling", "ringing", "answered", "talking"] {
+        check(stage, input, &[ended.clone(), Order::HangUpLeg(leg_name())]);
+    }
+}
+
+#[test]
+fn the_routers_end_hangs_up_what_is_left() {
+    check("waiting", |_| Input::End, &[Order::HangUpCaller]);
+    for stage in ["dialling", "ringing", "answered", "talking"] {
+        check(stage, |_| Input::End, &[Order::HangUpLeg(leg_name()), Order::HangUpCaller]);
+    }
+}
+
+#[test]
+fn a_leg_that_ends_is_reported_once_with_its_reason() {
+    let failed = |failure, code| [Order::FailOffer(offer(1), failure, code)];
+    check("dialling", |call| gone(call, Some(404)), &failed(OfferFailure::Unreachable, Some(404)));
+    check("ringing", |call| gone(call, Some(486)), &failed(OfferFailure::Busy, Some(486)));
+    check("ringing", |call| gone(call, Some(603)), &failed(OfferFailure::Rejected, Some(603)));
+    check("ringing", |call| gone(call, Some(480)), &failed(OfferFailure::NoAnswer, Some(480)));
+    check("answered", |call| gone(call, None), &failed(OfferFailure::Rejected, None));
+    let ended = Order::EndInteraction(EndReason::AgentHangup, START.plus_ms(50));
+    check("talking", |call| gone(call, None), &[ended, Order::HangUpCaller]);
+}
+
+#[test]
+fn a_dead_phone_is_told_apart_from_one_that_nobody_answers() {
+    let end = |code| LegEnd { sip_code: code, cause: 19 };
+    assert_eq!(judge(end(Some(480)), true), OfferFailure::NoAnswer);
+    assert_eq!(judge(end(Some(480)), false), OfferFailure::Unreachable);
+    assert_eq!(judge(end(Some(408)), false), OfferFailure::Unreachable);
+    assert_eq!(judge(end(None), false), OfferFailure::Unreachable);
+    assert_eq!(judge(end(Some(503)), true), OfferFailure::Unreachable);
+    let mut call = at("dialling");
+    assert_eq!(call.deadline(), Some(START.plus_ms(DEAD_PHONE_MS)));
+    assert_eq!(call.take(START.plus_ms(DEAD_PHONE_MS - 1), Input::Tick), []);
+    let orders = call.take(START.plus_ms(DEAD_PHONE_MS), Input::Tick);
+    let failed = Order::FailOffer(offer(1), OfferFailure::Unreachable, None);
+    assert_eq!(orders, [failed, Order::HangUpLeg(leg_name())]);
+    let input = gone(&call, Some(487));
+    assert_eq!(call.take(START, input), [], "an offer is reported once");
+    assert_eq!(at("ringing").deadline(), None);
+}
+
+#[test]
+fn a_withdrawn_offer_stops_ringing_and_the_next_one_rings() {
+    check("ringing", |_| Input::Withdraw { offer: offer(1) }, &[Order::HangUpLeg(leg_name())]);
+    check("ringing", |_| Input::Withdraw { offer: offer(9) }, &[]);
+    check("talking", |_| Input::Withdraw { offer: offer(1) }, &[]);
+    let mut call = at("ringing");
+    drop(call.take(START, Input::Withdraw { offer: offer(1) }));
+    let orders = call.take(START, offered(2));
+    assert!(matches!(&orders[..], [Order::Dial { channel, .. }] if channel.ends_with("-a2")), "{orders:?}");
+    // The old leg's end says nothing about the new one.
+    let input = Input::LegGone { channel: leg_name(), end: LegEnd::default(), at_ms: START };
+    assert_eq!(call.take(START, input), []);
+    assert_eq!(call.leg().map(|leg| leg.stage), Some(LegStage::Dialling));
+}
+
+#[test]
+fn what_comes_twice_does_nothing_twice() {
+    check("dialling", |_| offered(1), &[]);
+    check("ringing", |call| Input::LegRinging { channel: channel(call) }, &[]);
+    check("answered", |call| Input::LegAnswered { channel: channel(call) }, &[]);
+    check("talking", |_| Input::Connect { offer: offer(1) }, &[]);
+    check("talking", |_| offered(1), &[]);
+}
+
+#[test]
+fn an_agent_without_a_phone_is_unreachable_at_once() {
+    let mut call = at("waiting");
+    let input =
+        Input::Offer { offer: offer(1), agent: AgentId::from_parts(3, &[3; 10]), address: None, deadline_ms: START };
+    assert_eq!(call.take(START, input), [Order::FailOffer(offer(1), OfferFailure::Unreachable, None)]);
+}
+
+#[test]
+fn an_answer_that_came_too_late_is_hung_up() {
+    check("answered", |_| Input::Accepted { offer: offer(1), accepted: false }, &[Order::HangUpLeg(leg_name())]);
+    let stranger = |_: &Call| Input::LegAnswered { channel: "rd-old".to_owned() };
+    check("waiting", stranger, &[Order::HangUpLeg("rd-old".to_owned())]);
+    // The agent hung up between the answer and the commit.
+    let mut call = at("answered");
+    let input = gone(&call, None);
+    drop(call.take(START, input));
+    let ended = Order::EndInteraction(EndReason::AgentHangup, START);
+    assert_eq!(call.take(START, Input::Connect { offer: offer(1) }), [ended]);
+}
+
+#[test]
+fn a_listing_finds_what_ended_without_a_word_and_repeats_what_did_not_happen() {
+    let all = Listed { caller: true, leg: true, caller_bridged: true, joined: true };
+    let later = START.plus_ms(5_000);
+    let check = |stage: &str, listed: Listed, expected: &[Order]| {
+        assert_eq!(at(stage).take(later, Input::Listed(listed)), expected, "{stage}: {listed:?}");
+    };
+    check("talking", all, &[]);
+    check("waiting", Listed { leg: false, joined: false, ..all }, &[]);
+    check("waiting", Listed { caller_bridged: false, joined: false, ..all }, &[Order::AnswerWithMusic]);
+    check("talking", Listed { joined: false, ..all }, &[Order::Join(leg_name())]);
+    let ended = |reason| Order::EndInteraction(reason, later);
+    check(
+        "talking",
+        Listed { leg: false, joined: false, ..all },
+        &[ended(EndReason::AgentHangup), Order::HangUpCaller],
+    );
+    check("talking", Listed { caller: false, ..all }, &[ended(EndReason::CallerHangup), Order::HangUpLeg(leg_name())]);
+    let failed = Order::FailOffer(offer(1), OfferFailure::NoAnswer, None);
+    check("ringing", Listed { leg: false, joined: false, ..all }, &[failed]);
+    // A leg that was dialled while the listing was made is not missing.
+    assert_eq!(at("dialling").take(START.plus_ms(10), Input::Listed(Listed { leg: false, ..all })), []);
+}
+
+/// A small Asterisk: which channels exist, which are joined. Its events may be lost on their way.
+#[derive(Default)]
+struct Media {
+    caller: bool,
+    legs: Vec<String>,
+    joined: Option<String>,
+}
+
+impl Media {
+    fn carry_out(&mut self, orders: &[Order], reported: &mut Vec<OfferId>, ended: &mut u32) {
+        for order in orders {
+            match order {
+                Order::Dial { channel, .. } => self.legs.push(channel.clone()),
+                Order::HangUpCaller => self.caller = false,
+                Order::HangUpLeg(name) => self.legs.retain(|leg| leg != name),
+                Order::Join(name) => self.joined = Some(name.clone()),
+                Order::FailOffer(offer, ..) => reported.push(*offer),
+                Order::EndInteraction(..) => *ended += 1,
+                Order::AcceptOffer(_)
+                | Order::AnswerWithMusic
+                | Order::Create
+                | Order::Forget
+                | Order::RemoveBridges
+                | Order::RingOffer(_) => {}
+            }
+        }
+    }
+
+    fn listed(&self, call: &Call) -> Listed {
+        let leg = call.leg().is_some_and(|leg| self.legs.contains(&leg.channel));
+        Listed { caller: self.caller, leg, caller_bridged: true, joined: self.joined.is_some() }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    /// Whatever happens in whatever order, and whichever events get lost: once the router ended the interaction and a few
+    /// listings were made, no channel is left, and no offer was reported twice.
+    #[test]
+    fn nothing_is_left_and_nothing_is_told_twice(steps in prop::collection::vec((0_u8..12, any::<bool>(), 0_u64..4_000), 1..60)) {
+        let mut call = new_call();
+        let mut media = Media { caller: true, ..Media::default() };
+        let (mut reported, mut ended, mut next, mut now) = (Vec::new(), 0, 0_u8, START);
+        let mut forgotten = false;
+        for (step, lost, wait) in steps {
+            now = now.plus_ms(wait);
+            let current = call.leg().map(|leg| (leg.channel.clone(), leg.offer));
+            let input = match (step, current) {
+                (0, _) => { next += 1; offered(next) }
+                (1, Some((channel, _))) => Input::LegRinging { channel },
+                (2, Some((channel, _))) => Input::LegAnswered { channel },
+                (3, Some((_, offer))) => Input::Connect { offer },
+                (4, Some((_, offer))) => Input::Withdraw { offer },
+                (5, Some((channel, _))) => {
+                    media.legs.retain(|leg| *leg != channel);
+                    Input::LegGone { channel, end: LegEnd { sip_code: Some(486), cause: 17 }, at_ms: now }
+                }
+                (6, _) => { media.caller = false; Input::CallerGone { at_ms: now } }
+                (7, _) => Input::Listed(media.listed(&call)),
+                (8, Some((_, offer))) => Input::Accepted { offer, accepted: step % 2 == 0 },
+                _ => Input::Tick,
+            };
+            // A lost event changed the media and nobody was told; what the router says is never lost.
+            if lost && matches!(input, Input::LegGone { .. } | Input::CallerGone { .. } | Input::LegRinging { .. }) {
+                continue;
+            }
+            let orders = call.take(now, input);
+            forgotten |= orders.contains(&Order::Forget);
+            media.carry_out(&orders, &mut reported, &mut ended);
+        }
+        for input in [Input::End, Input::Tick] {
+            let orders = call.take(now, input);
+            forgotten |= orders.contains(&Order::Forget);
+            media.carry_out(&orders, &mut reported, &mut ended);
+        }
+        for _ in 0..4 {
+            now = now.plus_ms(5_000);
+            let orders = call.take(now, Input::Listed(media.listed(&call)));
+            forgotten |= orders.contains(&Order::Forget);
+            media.carry_out(&orders, &mut reported, &mut ended);
+        }
+        prop_assert!(forgotten, "the call is forgotten: {call:?}");
+        prop_assert!(!media.caller && media.legs.is_empty(), "left: {} {:?}", media.caller, media.legs);
+        let unique: std::collections::BTreeSet<_> = reported.iter().collect();
+        prop_assert_eq!(unique.len(), reported.len(), "an offer was reported twice");
+    }
+}
