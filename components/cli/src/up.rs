@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Place, Up};
-use crate::installation::{Installation, Ports, Record, make_private_folder};
+use crate::installation::{Decided, Installation, Ports, make_private_folder};
 use crate::output::{self, Progress};
 use crate::supervise::{AsteriskPlace, Board, ChildState, Journal, Plan, Supervisor, postgres};
 use crate::{health, operator};
@@ -28,7 +28,7 @@ const HEALTHY: &str = "run/healthy";
 
 pub(crate) async fn run(place: &Place, up: &Up) -> anyhow::Result<ExitCode> {
     let installation =
-        Installation::open_or_make(place, || Record::new(Ports::decide(up.ports, &up.chosen_ports)?, up.address))?;
+        Installation::open_or_make(place, || Decided::new(Ports::decide(up.ports, &up.chosen_ports)?, up.address))?;
     if up.supervisor {
         return supervise(&installation, up, false).await;
     }

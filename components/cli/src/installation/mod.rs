@@ -11,9 +11,9 @@
 //! ```
 
 mod atomic;
+mod decided;
 mod lock;
 mod ports;
-mod record;
 mod secrets;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,16 +24,16 @@ use anyhow::{Context, bail};
 use crate::arguments::Place;
 
 pub(crate) use atomic::{make_private_folder, write_private};
+pub(crate) use decided::Decided;
 pub(crate) use lock::Lock;
 pub(crate) use ports::{PortName, Ports, RTP_BLOCK, is_free};
-pub(crate) use record::Record;
 pub(crate) use secrets::{SecretName, Secrets};
 
 /// An installation's folder with what was decided about it.
 #[derive(Clone, Debug)]
 pub(crate) struct Installation {
     folder: PathBuf,
-    record: Record,
+    decided: Decided,
 }
 
 impl Installation {
@@ -46,8 +46,8 @@ impl Installation {
     /// The installation at `place`, if there is one.
     pub(crate) fn find(place: &Place) -> anyhow::Result<Option<Self>> {
         let folder = Self::folder_of(place)?;
-        let record = Record::read(&record_path(&folder))?;
-        Ok(record.map(|record| Self { folder, record }))
+        let decided = Decided::read(&decided_path(&folder))?;
+        Ok(decided.map(|decided| Self { folder, decided }))
     }
 
     /// The installation at `place`, which must be there.
@@ -62,15 +62,18 @@ impl Installation {
     }
 
     /// The installation at `place`; a new one, decided by `decide`, where there is none.
-    pub(crate) fn open_or_make(place: &Place, decide: impl FnOnce() -> anyhow::Result<Record>) -> anyhow::Result<Self> {
+    pub(crate) fn open_or_make(
+        place: &Place,
+        decide: impl FnOnce() -> anyhow::Result<Decided>,
+    ) -> anyhow::Result<Self> {
         if let Some(installation) = Self::find(place)? {
             return Ok(installation);
         }
         let folder = Self::folder_of(place)?;
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let record = decide()?;
-        record.write(&record_path(&folder))?;
-        Ok(Self { folder, record })
+        let decided = decide()?;
+        decided.write(&decided_path(&folder))?;
+        Ok(Self { folder, decided })
     }
 
     /// A path in its folder.
@@ -85,22 +88,22 @@ impl Installation {
 
     /// Its ports.
     pub(crate) fn ports(&self) -> &Ports {
-        &self.record.ports
+        &self.decided.ports
     }
 
     /// This host's address for phones and trunks.
     pub(crate) fn address(&self) -> Ipv4Addr {
-        self.record.address
+        self.decided.address
     }
 
     /// A port at that address.
     pub(crate) fn public(&self, name: PortName) -> SocketAddr {
-        SocketAddr::from((self.record.address, self.record.ports.of(name)))
+        SocketAddr::from((self.decided.address, self.decided.ports.of(name)))
     }
 
     /// This host's name in leases and status.
     pub(crate) fn node(&self) -> &str {
-        &self.record.node
+        &self.decided.node
     }
 
     /// Its secrets.
@@ -119,7 +122,7 @@ impl Installation {
     }
 }
 
-fn record_path(folder: &Path) -> PathBuf {
+fn decided_path(folder: &Path) -> PathBuf {
     folder.join("installation.json")
 }
 

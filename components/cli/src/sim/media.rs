@@ -16,8 +16,9 @@ use tokio::task::JoinHandle;
 const BLOCK: usize = 160;
 const RATE: f64 = 8_000.0;
 const PACKET_EVERY: Duration = Duration::from_millis(20);
-/// A call that has been silent for 3 s is over, or its other end is.
-const SILENT_PACKETS: u32 = 150;
+/// A call that has been silent for half a second is over. No longer: Asterisk gives its port to the next call, and would take
+/// a stale sender for that call's.
+const SILENT_PACKETS: u32 = 25;
 /// A tone is heard when most of the sound's energy is at its frequency in this many packets, 0.2 s.
 const PACKETS_HEARD: u32 = 10;
 const SHARE_HEARD: f64 = 0.7;

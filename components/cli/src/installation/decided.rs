@@ -14,7 +14,7 @@ const FORMAT: u32 = 1;
 
 /// What was decided.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct Decided {
     format: u32,
     /// This host's name in leases and status.
     pub(crate) node: String,
@@ -24,7 +24,7 @@ pub(crate) struct Record {
     pub(crate) ports: Ports,
 }
 
-impl Record {
+impl Decided {
     /// A new installation on this host, at this address or the one the world is reached from.
     pub(crate) fn new(ports: Ports, address: Option<Ipv4Addr>) -> anyhow::Result<Self> {
         let address = address.unwrap_or_else(own_address);
@@ -40,14 +40,14 @@ impl Record {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
-        let record: Self = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        let decided: Self = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
         ensure!(
-            record.format == FORMAT,
+            decided.format == FORMAT,
             "{} has format {}; this version reads {FORMAT}",
             path.display(),
-            record.format
+            decided.format
         );
-        Ok(Some(record))
+        Ok(Some(decided))
     }
 
     pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
