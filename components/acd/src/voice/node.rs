@@ -45,7 +45,7 @@ const NORMAL: u16 = 16;
 /// What comes back from requests that run beside the node's task.
 enum Report {
     Effect(TenantId, VoiceEffectEntry),
-    Listing(Listing),
+    Listing(Result<Listing, AriError>),
     Probe(Result<String, AriError>),
 }
 
@@ -436,7 +436,10 @@ impl Node {
             Report::Effect(tenant, entry) => self.effect(tenant, entry),
             Report::Listing(listing) => {
                 self.listing = false;
-                self.listed(listing).await;
+                match listing {
+                    Ok(listing) => self.listed(listing).await,
+                    Err(error) => self.probed(Err(error)).await,
+                }
                 self.write_status().await;
             }
             Report::Probe(result) => {
@@ -472,21 +475,15 @@ impl Node {
         self.shared.life.spawn_finite("voice listing", async move {
             let taken = Instant::now();
             let listed = tokio::try_join!(ari.channels(), ari.bridges());
-            let report = match listed {
-                Ok((channels, bridges)) => Report::Listing(Listing { taken, channels, bridges }),
-                Err(error) => Report::Probe(Err(error)),
-            };
-            send(&reports, report).await;
+            let listing = listed.map(|(channels, bridges)| Listing { taken, channels, bridges });
+            send(&reports, Report::Listing(listing)).await;
         });
     }
 
     fn start_probe(&mut self) {
         if self.probing || self.connected.is_some() {
-            // A failed listing clears its own mark here: it came back as a probe.
-            self.listing &= self.connected.is_some() && !self.probing;
             return;
         }
-        self.listing = false;
         self.probing = true;
         let (ari, reports) = (self.shared.ari.clone(), self.reports.0.clone());
         self.shared.life.spawn_finite("voice probe", async move {
@@ -501,7 +498,6 @@ impl Node {
             // It answers; what it did not like is the request's affair.
             Err(AriError::Refused { .. }) => (self.refused, self.silent) = (0, 0),
             Err(AriError::Away { source, .. }) => {
-                self.listing = false;
                 if source.is_connect() {
                     self.refused += 1;
                 } else {
