@@ -74,7 +74,12 @@ impl AsteriskPlace {
 
     /// Makes its folder and describes it.
     pub(super) fn prepare(&self, installation: &Installation) -> anyhow::Result<Child> {
-        std::fs::create_dir_all(&self.outside).with_context(|| format!("making {}", self.outside.display()))?;
+        std::fs::create_dir_all(&self.outside).with_context(|| {
+            format!(
+                "making {} (a user other than root needs a root of its own: provisioning/asterisk_root FOLDER, then --asterisk-root FOLDER)",
+                self.outside.display()
+            )
+        })?;
         add_hosts(&self.root.join("etc/hosts"), installation.node())?;
         // -n: no colours in the log. The provisioner writes the hosts file last: when it is there, everything is.
         let child = Child::new("asterisk", Stage::Media, "/usr/sbin/asterisk")

@@ -119,6 +119,10 @@ impl Child {
         let root = nix::unistd::geteuid().is_root();
         let mut words: Vec<OsString> = Vec::new();
         if let Some(folder) = &self.root {
+            if !root {
+                // Only root may change the root; in a user namespace of one's own everybody is.
+                words.extend(["unshare", "--user", "--map-root-user"].map(OsString::from));
+            }
             words.extend(["chroot".into(), folder.clone().into()]);
         }
         words.push("setpriv".into());
