@@ -17,7 +17,9 @@
 
 mod ari;
 mod config;
+mod effects;
 mod event;
+mod listing;
 mod metrics;
 mod node;
 mod recovery;

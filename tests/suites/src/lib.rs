@@ -1,2 +1,6 @@
+//! What suites share: worlds to test in, and the people who live there.
+
 pub mod acd_world;
+pub mod call_centre;
 pub mod installation;
+pub mod phone;

@@ -11,22 +11,25 @@ use ringdown_acd_core::call::{Call, Input, LegEnd, Listed, Order};
 use ringdown_domain::{CommandId, EndReason, InteractionId, TenantId, TimestampMs};
 use ringdown_events::{Command, VoiceEffect, VoiceEffectEntry};
 use ringdown_redis_store::{
-    ConfigChange, ConfigReader, ConfigWatch, Lease, Retry, StoreError, StreamReader, StreamStart, keys,
-    newest_stream_id, redis,
+    ConfigChange, ConfigReader, ConfigWatch, Lease, Retry, StoreError, StreamStart, keys, newest_stream_id, redis,
 };
 use ringdown_service::Readiness;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shared;
-use super::ari::{AriError, RawBridge, holding_bridge, mixing_bridge, node_status, owner_of};
-use super::event::{self, Arguments, Arrival, Event, RawChannel, What};
+use super::ari::{AriError, node_status, owner_of};
+use super::effects::{self, TenantEffect};
+use super::event::{self, Arrival, Event, What};
+use super::listing::{Listing, inbound, look};
 use super::recovery::{self, Configs};
 use super::socket::Arrived;
 use super::worker::{Face, Feedback, Worker, channel_time};
 
 /// How often everything is listed.
 const LIST_EVERY: Duration = Duration::from_secs(2);
+/// How long Asterisk's queued events may take after it connected.
+const QUEUE_DRAINED: Duration = Duration::from_millis(700);
 /// How often Asterisk is asked whether it is there while its websocket is not.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// Refused connections in a row after which the node's Asterisk is dead: its port is closed, nothing hangs.
@@ -44,15 +47,8 @@ const NORMAL: u16 = 16;
 
 /// What comes back from requests that run beside the node's task.
 enum Report {
-    Effect(TenantId, VoiceEffectEntry),
     Listing(Result<Listing, AriError>),
     Probe(Result<String, AriError>),
-}
-
-struct Listing {
-    taken: Instant,
-    channels: Vec<RawChannel>,
-    bridges: Vec<RawBridge>,
 }
 
 struct Live {
@@ -79,6 +75,7 @@ pub(crate) struct Node {
     /// When the node's Asterisk says it was started; none: dead or never seen.
     started: Option<String>,
     connected: Option<u64>,
+    connected_since: Instant,
     /// Whether the connected Asterisk has said when it was started, and filters its events. It connects before it has
     /// booted, and answers 503 for a second.
     met: bool,
@@ -86,6 +83,7 @@ pub(crate) struct Node {
     silent: u32,
     feedback: (mpsc::Sender<Feedback>, mpsc::Receiver<Feedback>),
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    effects: mpsc::Receiver<TenantEffect>,
     /// Tenants whose effects the reader shall follow from now on.
     follow: mpsc::Sender<(TenantId, StreamStart)>,
     listing: bool,
@@ -101,8 +99,8 @@ impl Node {
         let end = CancellationToken::new();
         let (follow, follows) = mpsc::channel(INBOX);
         let reports = mpsc::channel(INBOX);
-        let effects = follow_effects(shared.clone(), follows, reports.0.clone(), end.clone());
-        shared.life.spawn_finite("voice effects", effects);
+        let (sender, effects) = mpsc::channel(INBOX);
+        shared.life.spawn_finite("voice effects", effects::follow(shared.clone(), follows, sender, end.clone()));
         let mut node = Self {
             started: read_started(&shared).await?,
             watch: reader.clone().watch(),
@@ -113,11 +111,13 @@ impl Node {
             unclaimed: HashMap::new(),
             strangers: HashSet::new(),
             connected: None,
+            connected_since: Instant::now(),
             met: false,
             refused: 0,
             silent: 0,
             feedback: mpsc::channel(INBOX),
             reports,
+            effects,
             follow,
             listing: false,
             probing: false,
@@ -192,12 +192,14 @@ impl Node {
                 },
                 Some(feedback) = self.feedback.1.recv() => self.apply(feedback.interaction, feedback.input),
                 Some(report) = self.reports.1.recv() => self.report(report, readiness).await,
+                Some((tenant, entry)) = self.effects.recv() => self.effect(tenant, entry),
                 change = self.watch.next() => self.configured(change).await,
                 () = tokio::time::sleep(deadline) => self.tick(),
                 _ = list.tick() => self.start_listing(),
                 _ = probe.tick() => {
                     if self.connected.is_some() && !self.met {
                         self.meet().await;
+                        self.say(readiness);
                     }
                     self.start_probe();
                 }
@@ -214,8 +216,9 @@ impl Node {
     }
 
     fn say(&self, readiness: &Readiness) {
-        self.shared.metrics.connected.set(i64::from(self.connected.is_some()));
-        if self.connected.is_some() {
+        let ready = self.connected.is_some() && self.met;
+        self.shared.metrics.connected.set(i64::from(ready));
+        if ready {
             readiness.ready();
         } else {
             readiness.waiting("Asterisk's websocket");
@@ -226,6 +229,7 @@ impl Node {
         match arrived {
             Arrived::Connected(number) => {
                 self.connected = Some(number);
+                self.connected_since = Instant::now();
                 self.met = false;
                 log::info!(node:% = self.shared.config.node; "Asterisk is connected");
                 self.meet().await;
@@ -257,7 +261,6 @@ impl Node {
             Ok(()) => self.met = true,
             Err(error) => log::warn!(error:% = error; "events are not filtered yet"),
         }
-        self.start_listing();
     }
 
     /// Compares with what we know, and remembers it where a successor finds it.
@@ -433,7 +436,6 @@ impl Node {
 
     async fn report(&mut self, report: Report, readiness: &Readiness) {
         match report {
-            Report::Effect(tenant, entry) => self.effect(tenant, entry),
             Report::Listing(listing) => {
                 self.listing = false;
                 match listing {
@@ -467,15 +469,14 @@ impl Node {
     }
 
     fn start_listing(&mut self) {
-        if self.listing || self.connected.is_none() {
+        // What Asterisk queued while we were away comes first: it knows when things happened, a listing only that they did.
+        if self.listing || self.connected.is_none() || self.connected_since.elapsed() < QUEUE_DRAINED {
             return;
         }
         self.listing = true;
         let (ari, reports) = (self.shared.ari.clone(), self.reports.0.clone());
         self.shared.life.spawn_finite("voice listing", async move {
-            let taken = Instant::now();
-            let listed = tokio::try_join!(ari.channels(), ari.bridges());
-            let listing = listed.map(|(channels, bridges)| Listing { taken, channels, bridges });
+            let listing = Listing::take(&ari).await;
             send(&reports, Report::Listing(listing)).await;
         });
     }
@@ -505,7 +506,8 @@ impl Node {
                 }
             }
         }
-        if self.started.is_some() && (self.refused >= DEAD_AFTER_REFUSED || self.silent >= DEAD_AFTER_SILENT) {
+        let had_calls = self.started.is_some() || !self.calls.is_empty();
+        if had_calls && (self.refused >= DEAD_AFTER_REFUSED || self.silent >= DEAD_AFTER_SILENT) {
             log::error!(node:% = self.shared.config.node; "Asterisk is dead: its calls are lost");
             self.lose().await;
             self.started = None;
@@ -618,52 +620,6 @@ impl Node {
     }
 }
 
-/// Reads the effects of all tenants on this node, in a task of its own: a blocking read must not be cut off.
-async fn follow_effects(
-    shared: Shared,
-    mut follows: mpsc::Receiver<(TenantId, StreamStart)>,
-    reports: mpsc::Sender<Report>,
-    end: CancellationToken,
-) {
-    let mut reader = StreamReader::new(&shared.pool, "voice_effects", 1_000);
-    let mut tenants: HashMap<String, TenantId> = HashMap::new();
-    loop {
-        let next = if reader.is_empty() {
-            tokio::select! {
-                next = follows.recv() => next,
-                () = end.cancelled() => return,
-            }
-        } else {
-            follows.try_recv().ok()
-        };
-        if let Some((tenant, from)) = next {
-            let stream = keys::voice(tenant, &shared.config.node);
-            reader.follow(&stream, from);
-            tenants.insert(stream, tenant);
-            continue;
-        }
-        let read = tokio::select! {
-            read = reader.next(Duration::from_millis(500)) => read,
-            () = end.cancelled() => return,
-        };
-        match read {
-            Ok(entries) => {
-                for entry in entries {
-                    let Some(tenant) = tenants.get(&entry.stream).copied() else { continue };
-                    match serde_json::from_str(entry.field(keys::ENTRY_FIELD).unwrap_or_default()) {
-                        Ok(effect) => send(&reports, Report::Effect(tenant, effect)).await,
-                        Err(error) => log::error!(id = entry.id, error:% = error; "an effect could not be read"),
-                    }
-                }
-            }
-            Err(error) => {
-                log::warn!(error:% = error; "effects are not readable; trying again");
-                tokio::time::sleep(reader.pause_after_failure()).await;
-            }
-        }
-    }
-}
-
 async fn send(reports: &mpsc::Sender<Report>, report: Report) {
     // A node that is gone needs no report.
     if reports.send(report).await.is_err() {
@@ -678,39 +634,6 @@ async fn read_started(shared: &Shared) -> Result<Option<String>, StoreError> {
     let status: Option<serde_json::Value> = text.and_then(|text| serde_json::from_str(&text).ok());
     let started = status.and_then(|status| status["asterisk_started"].as_str().map(str::to_owned));
     Ok(started.filter(|started| !started.is_empty()))
-}
-
-/// What a listing shows of one call.
-fn look(call: &Call, channels: &HashSet<&str>, bridges: &HashMap<&str, &[String]>) -> Listed {
-    let inside = |bridge: String, channel: &str| {
-        bridges.get(bridge.as_str()).is_some_and(|members| members.iter().any(|member| member == channel))
-    };
-    let id = call.interaction;
-    let leg = call.leg().map(|leg| leg.channel.as_str());
-    let caller_joined = inside(mixing_bridge(id), &call.caller);
-    Listed {
-        caller: channels.contains(call.caller.as_str()),
-        leg: leg.is_some_and(|leg| channels.contains(leg)),
-        caller_bridged: caller_joined || inside(holding_bridge(id), &call.caller),
-        joined: caller_joined && leg.is_some_and(|leg| inside(mixing_bridge(id), leg)),
-    }
-}
-
-/// What a listed channel that came in over a trunk said when it came.
-fn inbound(channel: &RawChannel) -> Option<Arrival> {
-    if channel.dialplan.app_name != "Stasis" {
-        return None;
-    }
-    let mut parts = channel.dialplan.app_data.split(',');
-    if parts.next() != Some("acd") {
-        return None;
-    }
-    match Arguments::parse(parts)? {
-        Arguments::Inbound { trunk, dialled } => {
-            Some(Arrival { trunk, dialled, caller: channel.caller.number.clone() })
-        }
-        Arguments::Leg { .. } => None,
-    }
 }
 
 const fn kind(what: &What) -> &'static str {

@@ -1,0 +1,280 @@
+//! A whole contact centre with a real Asterisk, for suites that make calls.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use ringdown_test_support::{
+    Appendfsync, Daemon, Folder, PostgresOptions, PrivatePostgres, PrivateRedis, Process, RedisOptions, Spec,
+    free_address, free_port, wait_until, workspace_binary,
+};
+use serde_json::{Value, json};
+
+/// The longest wait for anything.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+const ADMIN_PASSWORD: &str = "correct horse battery";
+const ARI_PASSWORD: &str = "0123456789abcdef0123";
+/// The password of every phone.
+pub const PHONE_PASSWORD: &str = "phone-secret-1";
+
+/// Everything that runs, and one tenant in it.
+pub struct CallCentre {
+    pub acd: Daemon,
+    pub asterisk: Process,
+    pub redis: PrivateRedis,
+    /// Where callers call.
+    pub trunk: SocketAddr,
+    /// Where phones register.
+    pub registrar: SocketAddr,
+    /// Where browsers connect.
+    pub notifier: SocketAddr,
+    pub tenant: String,
+    pub realm: String,
+    pub queue: String,
+    pub token: String,
+    api: String,
+    client: reqwest::Client,
+    asterisk_spec: Spec,
+    _daemons: Vec<Daemon>,
+    _postgres: PrivatePostgres,
+    _folder: Folder,
+}
+
+/// How a centre differs from the usual one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// Asterisk asks a name server that never answers.
+    pub dns_cut_off: bool,
+}
+
+impl CallCentre {
+    /// Starts it all and waits until a call can come in: one tenant, the skill English, a queue that needs it behind the
+    /// number 100, a trunk from 127.0.0.1.
+    pub async fn open(wishes: Wishes) -> anyhow::Result<Self> {
+        let redis =
+            PrivateRedis::start(RedisOptions { appendfsync: Appendfsync::Always, ..RedisOptions::default() }).await?;
+        let postgres = PrivatePostgres::start(PostgresOptions::default()).await?;
+        init_admin(&postgres.url()).await?;
+        let folder = Folder::new("asterisk")?;
+        let [registrar, trunk, http, socket, notifier, web] = std::array::from_fn(|_| free_address());
+        let rtp = free_port() / 2 * 2;
+        let daemon = |name: &str| -> anyhow::Result<_> {
+            let builder = Daemon::builder(workspace_binary(&format!("ringdown-{name}"))?)?;
+            Ok(builder
+                .env("RINGDOWN_REDIS_URL", redis.url())
+                .env("RINGDOWN_NODE_NAME", "voice-1")
+                .env("RINGDOWN_LOG_LEVEL", "debug"))
+        };
+        let mut daemons = vec![
+            daemon("web-api")?
+                .admin("RINGDOWN_WEB_API_LISTEN", web)
+                .env("RINGDOWN_POSTGRES_URL", postgres.url())
+                .start()?,
+            daemon("provisioner")?
+                .admin("RINGDOWN_PROVISIONER_LISTEN", free_address())
+                .env("RINGDOWN_POSTGRES_URL", postgres.url())
+                .env("RINGDOWN_ASTERISK_DIR", folder.path().display().to_string())
+                .env("RINGDOWN_ASTERISK_INSIDE_DIR", "/srv")
+                .env("RINGDOWN_ASTERISK_SIP_LISTEN", trunk.to_string())
+                .env("RINGDOWN_ASTERISK_HTTP_LISTEN", http.to_string())
+                .env("RINGDOWN_REGISTRAR_SIP", registrar.to_string())
+                .env("RINGDOWN_ACD_ARI_URL", format!("ws://{socket}/ari"))
+                .env("RINGDOWN_ARI_PASSWORD", ARI_PASSWORD)
+                .env("RINGDOWN_ASTERISK_RTP_FIRST", rtp.to_string())
+                .env("RINGDOWN_ASTERISK_RTP_LAST", (rtp + 400).to_string())
+                .start()?,
+            daemon("notifier")?.admin("RINGDOWN_NOTIFIER_LISTEN", notifier).start()?,
+            daemon("registrar")?
+                .env("RINGDOWN_REGISTRAR_UDP_LISTEN", registrar.to_string())
+                .env("RINGDOWN_REGISTRAR_TCP_LISTEN", registrar.to_string())
+                .env("RINGDOWN_ASTERISK_SIP", trunk.to_string())
+                // Debian 12's baresip cannot choose between two challenges.
+                .env("RINGDOWN_SIP_DIGEST", "md5")
+                .start()?,
+        ];
+        for daemon in &mut daemons {
+            daemon.wait_ready(PATIENCE).await?;
+        }
+        let acd = daemon("acd")?
+            .env("RINGDOWN_ACD_ARI_LISTEN", socket.to_string())
+            .env("RINGDOWN_ARI_URL", format!("http://{http}/ari"))
+            .env("RINGDOWN_ARI_PASSWORD", ARI_PASSWORD)
+            .start()?;
+        let asterisk_spec = asterisk(&folder, wishes)?;
+        let asterisk = asterisk_spec.start()?;
+        let mut centre = Self {
+            acd,
+            asterisk,
+            redis,
+            trunk,
+            registrar,
+            notifier,
+            tenant: String::new(),
+            realm: "demo.invalid".to_owned(),
+            queue: String::new(),
+            token: String::new(),
+            api: format!("http://{web}/api/v1"),
+            client: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?,
+            asterisk_spec,
+            _daemons: daemons,
+            _postgres: postgres,
+            _folder: folder,
+        };
+        centre.acd.wait_ready(PATIENCE).await?;
+        centre.furnish().await?;
+        centre.wait_for_trunk(http).await?;
+        Ok(centre)
+    }
+
+    async fn furnish(&mut self) -> anyhow::Result<()> {
+        let log_in = json!({ "login": "admin", "password": ADMIN_PASSWORD });
+        self.token = text(&self.post("/sessions", log_in).await?, "token")?;
+        let tenant = self.post("/tenants", json!({ "name": "Demo", "realm": self.realm })).await?;
+        self.tenant = text(&tenant, "id")?;
+        self.post(&self.of_tenant("skills"), json!({ "name": "English" })).await?;
+        let queue = json!({ "name": "Support", "requirements": [{ "skill": "English" }], "ring_timeout_ms": 4_000 });
+        self.queue = text(&self.post(&self.of_tenant("queues"), queue).await?, "id")?;
+        let trunk = json!({ "name": "Carrier", "sources": ["127.0.0.1"], "capacity": 200 });
+        self.post(&self.of_tenant("trunks"), trunk).await?;
+        let route = json!({ "did": "100", "queue": self.queue });
+        self.post(&self.of_tenant("routes"), route).await?;
+        Ok(())
+    }
+
+    /// Asterisk knows the trunk: calls are told apart.
+    async fn wait_for_trunk(&self, http: SocketAddr) -> anyhow::Result<()> {
+        let url = format!("http://{http}/ari/endpoints");
+        wait_until(PATIENCE, "Asterisk knows the trunk", async || {
+            let asked = self.client.get(&url).basic_auth("ringdown", Some(ARI_PASSWORD)).send().await.ok()?;
+            asked.text().await.ok()?.contains("trunk-").then_some(())
+        })
+        .await;
+        Ok(())
+    }
+
+    /// A path below the tenant.
+    pub fn of_tenant(&self, path: &str) -> String {
+        format!("/tenants/{}/{path}", self.tenant)
+    }
+
+    /// Asks the API to change something.
+    pub async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        self.ask(self.client.post(format!("{}{path}", self.api)).json(&body)).await
+    }
+
+    /// Asks the API to replace something.
+    pub async fn put(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        self.ask(self.client.put(format!("{}{path}", self.api)).json(&body)).await
+    }
+
+    /// Asks the API to change a part of something.
+    pub async fn patch(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        self.ask(self.client.patch(format!("{}{path}", self.api)).json(&body)).await
+    }
+
+    /// Reads from the API.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(self.client.get(format!("{}{path}", self.api))).await
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let answer = request.bearer_auth(&self.token).send().await?;
+        let status = answer.status();
+        let body = answer.text().await?;
+        anyhow::ensure!(status.is_success(), "{status}: {body}");
+        Ok(serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    /// A new agent with a phone of its own name, ready; the agent's id.
+    pub async fn hire(&self, name: &str, skills: Value) -> anyhow::Result<String> {
+        let id = self.employ(name, skills).await?;
+        self.set_status(&id, "ready").await?;
+        Ok(id)
+    }
+
+    /// A new agent with a phone of its own name, who is not at work yet; the agent's id.
+    pub async fn employ(&self, name: &str, skills: Value) -> anyhow::Result<String> {
+        let agent = json!({ "name": name, "sip_user": name, "sip_password": PHONE_PASSWORD, "skills": skills });
+        text(&self.post(&self.of_tenant("agents"), agent).await?, "id")
+    }
+
+    /// Declares a status for an agent.
+    pub async fn set_status(&self, agent: &str, status: &str) -> anyhow::Result<()> {
+        self.put(&self.of_tenant(&format!("agents/{agent}/status")), json!({ "status": status })).await?;
+        Ok(())
+    }
+
+    /// Waits until an agent's live record is as `accept` wants it.
+    pub async fn agent(&self, agent: &str, what: &str, accept: impl Fn(&Value) -> bool) -> Value {
+        let path = self.of_tenant(&format!("agents/{agent}/status"));
+        wait_until(PATIENCE, what, async || self.get(&path).await.ok().filter(|record| accept(record))).await
+    }
+
+    /// Waits until the one live interaction is as `accept` wants it; its record.
+    pub async fn interaction(&self, what: &str, accept: impl Fn(&Value) -> bool) -> Value {
+        let path = self.of_tenant("interactions");
+        wait_until(PATIENCE, what, async || {
+            let list = self.get(&path).await.ok()?;
+            list["items"].as_array()?.iter().find(|record| accept(record)).cloned()
+        })
+        .await
+    }
+
+    /// Waits until an interaction has ended; how.
+    pub async fn ended(&self, interaction: &str) -> Value {
+        let path = self.of_tenant(&format!("interactions/{interaction}"));
+        let record = wait_until(PATIENCE, "the interaction ends", async || {
+            let record = self.get(&path).await.ok()?;
+            (record["state"]["kind"] == "ended").then_some(record)
+        })
+        .await;
+        record["state"].clone()
+    }
+
+    /// The kinds of what happened to an interaction, in order.
+    pub async fn story(&self, interaction: &str) -> anyhow::Result<Vec<String>> {
+        let history = self.get(&self.of_tenant(&format!("interactions/{interaction}/history"))).await?;
+        let items = history["items"].as_array().context("a history")?;
+        Ok(items.iter().map(|item| item["event"]["kind"].as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// Starts Asterisk again after it died.
+    pub fn restart_asterisk(&mut self) -> anyhow::Result<()> {
+        self.asterisk = self.asterisk_spec.start()?;
+        Ok(())
+    }
+}
+
+/// A text field of an answer.
+pub fn text(value: &Value, field: &str) -> anyhow::Result<String> {
+    Ok(value[field].as_str().with_context(|| format!("no {field} in {value}"))?.to_owned())
+}
+
+fn asterisk(folder: &Folder, wishes: Wishes) -> anyhow::Result<Spec> {
+    let root = std::env::var("RINGDOWN_ASTERISK_ROOT").context(
+        "RINGDOWN_ASTERISK_ROOT names the Asterisk root: tests/run sets it (provisioning/asterisk_root makes it)",
+    )?;
+    let run = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../provisioning/asterisk_run");
+    let mut spec = Spec::new("asterisk", run, folder.join("asterisk.out")).arg(root).arg(folder.path()).arg("voice-1");
+    if wishes.dns_cut_off {
+        let resolv = folder.join("resolv.conf");
+        // TEST-NET-1: nobody answers there.
+        std::fs::write(&resolv, "nameserver 192.0.2.53\noptions timeout:5 attempts:2\n")?;
+        spec = spec.env("RINGDOWN_ASTERISK_RESOLV_CONF", resolv);
+    }
+    Ok(spec)
+}
+
+async fn init_admin(postgres: &str) -> anyhow::Result<()> {
+    let output = tokio::process::Command::new(workspace_binary("ringdown-web-api")?)
+        .arg("init-admin")
+        .env_clear()
+        .env("RINGDOWN_POSTGRES_URL", postgres)
+        .env("RINGDOWN_ADMIN_PASSWORD", ADMIN_PASSWORD)
+        .output()
+        .await
+        .context("running init-admin")?;
+    anyhow::ensure!(output.status.success(), "init-admin: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

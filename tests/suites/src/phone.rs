@@ -1,0 +1,516 @@
+//! A SIP telephone for tests, written apart from the product: agents' phones and callers, with RTP that carries a tone, and
+//! an ear that tells which tone arrives. One call at a time over UDP; only as much of RFC 3261 as a plain phone needs.
+
+use std::f64::consts::TAU;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use md5::{Digest, Md5};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Samples per second of G.711.
+const RATE: f64 = 8_000.0;
+/// Samples per RTP packet: 20 ms.
+const FRAME: usize = 160;
+/// Samples an ear listens to: half a second.
+const EAR: usize = 4_000;
+
+/// How a phone treats a call that comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Rings, then answers.
+    Answer,
+    /// Rings, then answers with this SIP code.
+    Refuse(u16),
+    /// Rings until it is cancelled.
+    RingForEver,
+    /// Says nothing at all.
+    Silent,
+}
+
+/// What a phone has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// An INVITE came in.
+    Rang,
+    /// The call stands.
+    Talking,
+    /// The other side cancelled it before the answer.
+    Cancelled,
+    /// The call is over: the other side hung up.
+    HungUp,
+    /// A final answer that is no success.
+    Failed(u16),
+}
+
+/// A telephone.
+pub struct Phone {
+    inner: Arc<Inner>,
+    seen: mpsc::UnboundedReceiver<Seen>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Inner {
+    sip: UdpSocket,
+    rtp: UdpSocket,
+    address: SocketAddr,
+    user: String,
+    tone_hz: f64,
+    call: Mutex<Option<CallState>>,
+    manner: watch::Sender<Manner>,
+    told: mpsc::UnboundedSender<Seen>,
+    ear: Mutex<Vec<f64>>,
+    sequence: AtomicU32,
+    answers: watch::Sender<Option<String>>,
+}
+
+#[derive(Clone, Debug)]
+struct CallState {
+    call_id: String,
+    from: String,
+    to: String,
+    target: String,
+    route: Vec<String>,
+    next_hop: SocketAddr,
+    media: Option<SocketAddr>,
+    via: String,
+    cseq: u32,
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Phone {
+    /// A phone on a port of `host`, which sings `tone_hz` when it talks.
+    pub async fn new(host: &str, user: &str, tone_hz: f64, manner: Manner) -> anyhow::Result<Self> {
+        let sip = UdpSocket::bind((host, 0)).await?;
+        let rtp = UdpSocket::bind((host, 0)).await?;
+        let (told, seen) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            address: sip.local_addr()?,
+            sip,
+            rtp,
+            user: user.to_owned(),
+            tone_hz,
+            call: Mutex::default(),
+            manner: watch::Sender::new(manner),
+            told,
+            ear: Mutex::default(),
+            sequence: AtomicU32::new(1),
+            answers: watch::Sender::new(None),
+        });
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&inner).listen()),
+            tokio::spawn(Arc::clone(&inner).sing()),
+            tokio::spawn(Arc::clone(&inner).hear()),
+        ];
+        Ok(Self { inner, seen, tasks })
+    }
+
+    /// Changes how the next call is treated; a ringing one is answered when it becomes `Answer`.
+    pub fn set_manner(&self, manner: Manner) {
+        self.inner.manner.send_replace(manner);
+    }
+
+    /// What happens next, within `limit`.
+    pub async fn next(&mut self, limit: Duration) -> anyhow::Result<Seen> {
+        let seen = tokio::time::timeout(limit, self.seen.recv()).await;
+        let seen = seen.with_context(|| format!("{}: nothing happened within {limit:?}", self.inner.user))?;
+        seen.context("the phone is gone")
+    }
+
+    /// Registers with MD5 digest at the registrar.
+    pub async fn register(&self, registrar: SocketAddr, realm: &str, password: &str) -> anyhow::Result<()> {
+        let challenge = self.ask_register(registrar, realm, 1, "").await?;
+        anyhow::ensure!(status(&challenge) == Some(401), "expected a challenge: {challenge}");
+        let header = header(&challenge, "WWW-Authenticate").context("a challenge")?;
+        let nonce = parameter(&header, "nonce").context("a nonce")?;
+        let uri = format!("sip:{realm}");
+        let ha1 = md5_hex(&format!("{}:{realm}:{password}", self.inner.user));
+        let ha2 = md5_hex(&format!("REGISTER:{uri}"));
+        let response = md5_hex(&format!("{ha1}:{nonce}:00000001:cafe:auth:{ha2}"));
+        let authorization = format!(
+            "Authorization: Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+             response=\"{response}\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"cafe\"\r\n",
+            self.inner.user
+        );
+        let answer = self.ask_register(registrar, realm, 2, &authorization).await?;
+        anyhow::ensure!(status(&answer) == Some(200), "not registered: {answer}");
+        Ok(())
+    }
+
+    async fn ask_register(&self, to: SocketAddr, realm: &str, cseq: u32, more: &str) -> anyhow::Result<String> {
+        let inner = &self.inner;
+        let (user, at) = (&inner.user, inner.address);
+        let request = format!(
+            "REGISTER sip:{realm} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{user}-{cseq}-{};rport\r\n\
+             From: <sip:{user}@{realm}>;tag=f{user}\r\nTo: <sip:{user}@{realm}>\r\nCall-ID: reg-{user}-{}\r\n\
+             CSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{at}>\r\nMax-Forwards: 70\r\nExpires: 600\r\n{more}\
+             Content-Length: 0\r\n\r\n",
+            at.port(),
+            at.port()
+        );
+        let mut answers = inner.answers.subscribe();
+        inner.sip.send_to(request.as_bytes(), to).await?;
+        let wanted = format!("{cseq} REGISTER");
+        let found = answers.wait_for(|text| {
+            text.as_ref().is_some_and(|text| header(text, "CSeq").as_deref() == Some(wanted.as_str()))
+        });
+        let found = tokio::time::timeout(Duration::from_secs(5), found).await.context("no answer to REGISTER")??;
+        Ok(found.clone().unwrap_or_default())
+    }
+
+    /// Calls a number; the outcome is told by [`Phone::next`].
+    pub async fn call(&self, number: &str, to: SocketAddr) -> anyhow::Result<()> {
+        let inner = &self.inner;
+        let at = inner.address;
+        let call_id = format!("call-{}-{}", at.port(), inner.sequence.fetch_add(1, Ordering::Relaxed));
+        let state = CallState {
+            from: format!("<sip:{}@{at}>;tag=c{}", inner.user, at.port()),
+            to: format!("<sip:{number}@{to}>"),
+            target: format!("sip:{number}@{to}"),
+            route: Vec::new(),
+            next_hop: to,
+            media: None,
+            via: format!("SIP/2.0/UDP {at};branch=z9hG4bK-{call_id}"),
+            call_id,
+            cseq: 1,
+        };
+        let invite = inner.request("INVITE", &state, Some(&inner.sdp()));
+        *inner.lock() = Some(state);
+        inner.sip.send_to(invite.as_bytes(), to).await?;
+        Ok(())
+    }
+
+    /// Gives up before the answer.
+    pub async fn cancel(&self) -> anyhow::Result<()> {
+        let state = self.inner.lock().clone().context("no call to cancel")?;
+        let cancel = self.inner.request("CANCEL", &state, None);
+        self.inner.sip.send_to(cancel.as_bytes(), state.next_hop).await?;
+        Ok(())
+    }
+
+    /// Hangs up a call that stands.
+    pub async fn hang_up(&self) -> anyhow::Result<()> {
+        let mut state = self.inner.lock().take().context("no call to hang up")?;
+        state.cseq += 1;
+        state.via = format!("SIP/2.0/UDP {};branch=z9hG4bK-bye-{}-{}", self.inner.address, state.call_id, state.cseq);
+        let bye = self.inner.request("BYE", &state, None);
+        self.inner.sip.send_to(bye.as_bytes(), state.next_hop).await?;
+        Ok(())
+    }
+
+    /// Whether a tone is heard among what arrives from now on.
+    pub async fn hears(&self, hz: f64, limit: Duration) -> bool {
+        self.inner.ear().clear();
+        let listen = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let ear = self.inner.ear().clone();
+                if ear.len() >= EAR && strength(&ear, hz) > 0.3 {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(limit, listen).await.is_ok()
+    }
+
+    /// Stops answering for good, without a word: the cable is out.
+    pub fn vanish(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<CallState>> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ear(&self) -> std::sync::MutexGuard<'_, Vec<f64>> {
+        self.ear.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, seen: Seen) {
+        // A test that looks away needs no word.
+        drop(self.told.send(seen));
+    }
+
+    fn sdp(&self) -> String {
+        let (host, port) = (self.address.ip(), self.rtp.local_addr().map_or(0, |address| address.port()));
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n\
+             a=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n"
+        )
+    }
+
+    fn request(&self, method: &str, state: &CallState, body: Option<&str>) -> String {
+        let routes: String = state.route.iter().map(|route| format!("Route: {route}\r\n")).collect();
+        let body = body.unwrap_or_default();
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        format!(
+            "{method} {} SIP/2.0\r\nVia: {}\r\n{routes}From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} {method}\r\n\
+             Contact: <sip:{}@{}>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            state.target,
+            state.via,
+            state.from,
+            state.to,
+            state.call_id,
+            state.cseq,
+            self.user,
+            self.address,
+            body.len()
+        )
+    }
+
+    async fn listen(self: Arc<Self>) {
+        let mut buffer = vec![0_u8; 65_535];
+        while let Ok((length, from)) = self.sip.recv_from(&mut buffer).await {
+            let Ok(text) = std::str::from_utf8(&buffer[..length]) else { continue };
+            if text.starts_with("SIP/2.0") {
+                self.answered(text, from).await;
+            } else {
+                Arc::clone(&self).asked(text.to_owned(), from).await;
+            }
+        }
+    }
+
+    /// A response.
+    async fn answered(&self, text: &str, from: SocketAddr) {
+        self.answers.send_replace(Some(text.to_owned()));
+        let method = header(text, "CSeq").unwrap_or_default();
+        let Some(code) = status(text).filter(|code| *code >= 200 && method.ends_with("INVITE")) else { return };
+        let Some(mut state) = self.lock().clone() else { return };
+        if header(text, "Call-ID").as_deref() != Some(state.call_id.as_str()) {
+            return;
+        }
+        state.to = header(text, "To").unwrap_or_default();
+        let success = code < 300;
+        if success {
+            state.target = contact(text).unwrap_or(state.target);
+            state.route = headers(text, "Record-Route").into_iter().rev().collect();
+            state.via = format!("SIP/2.0/UDP {};branch=z9hG4bK-ack-{}", self.address, state.call_id);
+            state.media = media(text);
+        }
+        state.next_hop = from;
+        let ack = self.request("ACK", &state, None);
+        self.send(ack, from).await;
+        let news = self.lock().replace(state.clone()).is_some_and(|before| before.media.is_none());
+        if !success {
+            *self.lock() = None;
+            self.tell(Seen::Failed(code));
+        } else if news {
+            self.tell(Seen::Talking);
+        }
+    }
+
+    /// A request.
+    async fn asked(self: Arc<Self>, text: String, from: SocketAddr) {
+        let method = text.split(' ').next().unwrap_or_default().to_owned();
+        if *self.manner.borrow() == Manner::Silent {
+            return;
+        }
+        match method.as_str() {
+            "INVITE" => drop(tokio::spawn(self.rung(text, from))),
+            "ACK" => {}
+            "CANCEL" => {
+                self.send(self.response(&text, 200, None), from).await;
+                if let Some(state) = self.lock().take() {
+                    drop(state);
+                    self.answers.send_replace(Some("CANCELLED".to_owned()));
+                }
+            }
+            "BYE" => {
+                self.send(self.response(&text, 200, None), from).await;
+                if self.lock().take().is_some() {
+                    self.tell(Seen::HungUp);
+                }
+            }
+            _ => self.send(self.response(&text, 200, None), from).await,
+        }
+    }
+
+    /// An INVITE: rings, then does what the manner says.
+    async fn rung(self: Arc<Self>, text: String, from: SocketAddr) {
+        let call_id = header(&text, "Call-ID").unwrap_or_default();
+        if self.lock().as_ref().is_some_and(|state| state.call_id == call_id) {
+            return;
+        }
+        let state = CallState {
+            call_id,
+            // In requests of ours the roles are swapped.
+            from: format!("{};tag=p{}", header(&text, "To").unwrap_or_default(), self.address.port()),
+            to: header(&text, "From").unwrap_or_default(),
+            target: contact(&text).unwrap_or_default(),
+            route: headers(&text, "Record-Route"),
+            next_hop: from,
+            media: None,
+            via: String::new(),
+            cseq: 100,
+        };
+        *self.lock() = Some(state);
+        self.tell(Seen::Rang);
+        self.send(self.response(&text, 180, None), from).await;
+        let mut manner = self.manner.subscribe();
+        let mut answers = self.answers.subscribe();
+        let decided = tokio::select! {
+            manner = manner.wait_for(|manner| *manner != Manner::RingForEver) => manner.map(|manner| *manner).ok(),
+            _ = answers.wait_for(|text| text.as_deref() == Some("CANCELLED")) => None,
+        };
+        self.answers.send_replace(None);
+        match decided {
+            None => {
+                self.send(self.response(&text, 487, None), from).await;
+                self.tell(Seen::Cancelled);
+            }
+            Some(Manner::Refuse(code)) => {
+                *self.lock() = None;
+                self.send(self.response(&text, code, None), from).await;
+            }
+            Some(Manner::Answer) => {
+                if let Some(state) = self.lock().as_mut() {
+                    state.media = media(&text);
+                }
+                self.send(self.response(&text, 200, Some(&self.sdp())), from).await;
+                self.tell(Seen::Talking);
+            }
+            Some(Manner::RingForEver | Manner::Silent) => {}
+        }
+    }
+
+    fn response(&self, request: &str, code: u16, body: Option<&str>) -> String {
+        let vias: String = headers(request, "Via").iter().map(|via| format!("Via: {via}\r\n")).collect();
+        let routes: String =
+            headers(request, "Record-Route").iter().map(|route| format!("Record-Route: {route}\r\n")).collect();
+        let mut to = header(request, "To").unwrap_or_default();
+        if !to.contains(";tag=") {
+            to = format!("{to};tag=p{}", self.address.port());
+        }
+        let copy = |name| header(request, name).unwrap_or_default();
+        let body = body.unwrap_or_default();
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        format!(
+            "SIP/2.0 {code} Said\r\n{vias}{routes}From: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+             Contact: <sip:{}@{}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            copy("From"),
+            copy("Call-ID"),
+            copy("CSeq"),
+            self.user,
+            self.address,
+            body.len()
+        )
+    }
+
+    async fn send(&self, text: String, to: SocketAddr) {
+        self.sip.send_to(text.as_bytes(), to).await.expect("a datagram leaves on loopback");
+    }
+
+    /// Sends the tone every 20 ms while a call stands.
+    async fn sing(self: Arc<Self>) {
+        let mut clock = tokio::time::interval(Duration::from_millis(20));
+        let (mut sequence, mut stamp) = (0_u16, 0_u32);
+        loop {
+            clock.tick().await;
+            let Some(to) = self.lock().as_ref().and_then(|state| state.media) else { continue };
+            let mut packet = vec![0x80, 0];
+            packet.extend(sequence.to_be_bytes());
+            packet.extend(stamp.to_be_bytes());
+            packet.extend(u32::from(self.address.port()).to_be_bytes());
+            let sample =
+                |number: u32| 8_000.0 * (TAU * self.tone_hz * f64::from(stamp.wrapping_add(number)) / RATE).sin();
+            packet.extend((0..FRAME as u32).map(|number| to_ulaw(sample(number))));
+            (sequence, stamp) = (sequence.wrapping_add(1), stamp.wrapping_add(FRAME as u32));
+            self.rtp.send_to(&packet, to).await.expect("a datagram leaves on loopback");
+        }
+    }
+
+    /// Keeps the last half second of what arrives.
+    async fn hear(self: Arc<Self>) {
+        let mut buffer = [0_u8; 2_048];
+        while let Ok(length) = self.rtp.recv(&mut buffer).await {
+            if length <= 12 {
+                continue;
+            }
+            let mut ear = self.ear();
+            ear.extend(buffer[12..length].iter().map(|byte| from_ulaw(*byte)));
+            let excess = ear.len().saturating_sub(EAR);
+            ear.drain(..excess);
+        }
+    }
+}
+
+fn status(text: &str) -> Option<u16> {
+    text.strip_prefix("SIP/2.0 ")?.get(..3)?.parse().ok()
+}
+
+fn header(text: &str, name: &str) -> Option<String> {
+    headers(text, name).into_iter().next()
+}
+
+fn headers(text: &str, name: &str) -> Vec<String> {
+    let head = text.split("\r\n\r\n").next().unwrap_or_default();
+    let values = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    values
+        .filter(|(found, _)| found.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
+}
+
+fn parameter(header: &str, name: &str) -> Option<String> {
+    let start = header.find(&format!("{name}=\""))? + name.len() + 2;
+    Some(header[start..].split('"').next()?.to_owned())
+}
+
+fn contact(text: &str) -> Option<String> {
+    let value = header(text, "Contact")?;
+    Some(value.split('<').nth(1)?.split('>').next()?.to_owned())
+}
+
+fn media(text: &str) -> Option<SocketAddr> {
+    let host = text.split("\r\n").find_map(|line| line.strip_prefix("c=IN IP4 "))?;
+    let port = text.split("\r\n").find_map(|line| line.strip_prefix("m=audio "))?.split(' ').next()?;
+    format!("{}:{port}", host.trim()).parse().ok()
+}
+
+fn md5_hex(text: &str) -> String {
+    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The share of the sound's power at one frequency (Goertzel): 1 is that tone alone.
+fn strength(samples: &[f64], hz: f64) -> f64 {
+    let (mut real, mut imaginary, mut power) = (0.0, 0.0, 0.0);
+    for (number, sample) in samples.iter().enumerate() {
+        let angle = TAU * hz * number as f64 / RATE;
+        real += sample * angle.cos();
+        imaginary += sample * angle.sin();
+        power += sample * sample;
+    }
+    if power == 0.0 { 0.0 } else { 2.0 * (real * real + imaginary * imaginary) / (power * samples.len() as f64) }
+}
+
+/// G.711 mu-law (ITU-T G.711, table 2a).
+fn to_ulaw(sample: f64) -> u8 {
+    let sign = if sample < 0.0 { 0x80_u8 } else { 0 };
+    let magnitude = (sample.abs().min(32_635.0) as u16) + 132;
+    let exponent = (15 - magnitude.leading_zeros().min(15)).saturating_sub(7).min(7) as u8;
+    let mantissa = ((magnitude >> (exponent + 3)) & 0x0f) as u8;
+    !(sign | (exponent << 4) | mantissa)
+}
+
+fn from_ulaw(byte: u8) -> f64 {
+    let byte = !byte;
+    let magnitude = ((u32::from(byte & 0x0f) << 3) + 132) << ((byte >> 4) & 7);
+    let value = f64::from(magnitude) - 132.0;
+    if byte & 0x80 == 0 { value } else { -value }
+}

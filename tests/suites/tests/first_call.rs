@@ -1,0 +1,381 @@
+//! A caller's call over a trunk reaches the right agent's phone, and every way in which that can go wrong. All servers are
+//! real: Redis, PostgreSQL, Asterisk, our five daemons. The phones are the suite's own, and baresip.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use ringdown_suites::call_centre::{CallCentre, PATIENCE, PHONE_PASSWORD, Wishes, text};
+use ringdown_suites::phone::{Manner, Phone, Seen};
+use ringdown_test_support::{Folder, Spec, wait_until};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+const AGENT_HZ: f64 = 700.0;
+const CALLER_HZ: f64 = 1_100.0;
+
+async fn phone(centre: &CallCentre, user: &str, manner: Manner) -> Phone {
+    let phone = Phone::new("127.0.0.1", user, AGENT_HZ, manner).await.unwrap();
+    phone.register(centre.registrar, &centre.realm, PHONE_PASSWORD).await.unwrap();
+    phone
+}
+
+async fn caller(centre: &CallCentre) -> Phone {
+    let caller = Phone::new("127.0.0.1", "4930555", CALLER_HZ, Manner::Answer).await.unwrap();
+    caller.call("100", centre.trunk).await.unwrap();
+    caller
+}
+
+fn english() -> Value {
+    json!({ "English": 5 })
+}
+
+fn is(state: &'static str) -> impl Fn(&Value) -> bool {
+    move |record| record["state"]["kind"] == state
+}
+
+async fn expect(phone: &mut Phone, seen: Seen) {
+    assert_eq!(phone.next(PATIENCE).await.unwrap(), seen);
+}
+
+/// One agent on the phone with one caller.
+async fn talking(centre: &CallCentre) -> (String, Phone, Phone, String) {
+    let agent = centre.hire("ada", english()).await.unwrap();
+    let mut ada = phone(centre, "ada", Manner::Answer).await;
+    let mut caller = caller(centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    expect(&mut ada, Seen::Rang).await;
+    expect(&mut ada, Seen::Talking).await;
+    let record = centre.interaction("the interaction is connected", is("connected")).await;
+    (agent, ada, caller, text(&record, "id").unwrap())
+}
+
+async fn is_free(centre: &CallCentre, agent: &str) {
+    centre
+        .agent(agent, "the agent is free", |record| {
+            record["state"]["kind"] == "idle" && record["available_since_ms"].is_u64()
+        })
+        .await;
+}
+
+/// Whether state in Redis, journal, API and WebSocket tell one story.
+async fn tells_the_same(centre: &CallCentre, browser: &[Value], interaction: &str, agent: &str) {
+    let expected = ["interaction_queued", "interaction_offered", "interaction_connected", "interaction_ended"];
+    assert_eq!(centre.story(interaction).await.unwrap(), expected, "the API's history");
+    let client = redis::Client::open(centre.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let key = |part: &str| format!("{{{}}}:{part}", centre.tenant);
+    let record: String =
+        redis::cmd("GET").arg(key(&format!("interaction:{interaction}"))).query_async(&mut redis).await.unwrap();
+    let record: Value = serde_json::from_str(&record).unwrap();
+    let through_api = centre.get(&centre.of_tenant(&format!("interactions/{interaction}"))).await.unwrap();
+    assert_eq!(record["state"], through_api["state"], "state in Redis and API");
+    assert_eq!(record["state"]["agent"], agent);
+    let journal: redis::streams::StreamRangeReply =
+        redis::cmd("XRANGE").arg(key("journal")).arg("-").arg("+").query_async(&mut redis).await.unwrap();
+    let journal: Vec<Value> =
+        journal.ids.iter().map(|entry| serde_json::from_str(&entry.get::<String>("e").unwrap()).unwrap()).collect();
+    let about = |entry: &&Value| entry["event"]["interaction"]["id"] == interaction;
+    let kinds: Vec<&Value> = journal.iter().filter(about).map(|entry| &entry["event"]["kind"]).collect();
+    assert_eq!(kinds, expected, "the journal");
+    let seen: Vec<&Value> = browser.iter().filter(about).map(|entry| &entry["event"]["kind"]).collect();
+    assert_eq!(seen, expected, "the WebSocket");
+}
+
+/// Listens at the notifier until the interaction has ended.
+async fn watch(centre: &CallCentre) -> tokio::task::JoinHandle<Vec<Value>> {
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", centre.notifier)).await.unwrap();
+    let opening = json!({ "kind": "open", "token": centre.token, "tenant": centre.tenant, "topics": ["interactions"] });
+    socket.send(Message::text(opening.to_string())).await.unwrap();
+    let first = socket.next().await.unwrap().unwrap();
+    assert!(first.to_string().contains("snapshot"), "{first}");
+    tokio::spawn(async move {
+        let mut events = Vec::new();
+        while let Some(Ok(message)) = socket.next().await {
+            let Ok(value) = serde_json::from_str::<Value>(message.to_text().unwrap_or_default()) else { continue };
+            let ended = value["event"]["kind"] == "interaction_ended";
+            events.push(value);
+            if ended {
+                break;
+            }
+        }
+        events
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_reaches_the_longest_available_agent_with_the_skill_and_both_hear_each_other() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    // Bob is available longest, but lacks the skill; Ada longer than Cleo.
+    centre.post(&centre.of_tenant("skills"), json!({ "name": "Spanish" })).await.unwrap();
+    centre.hire("bob", json!({ "Spanish": 9 })).await.unwrap();
+    let ada_id = centre.hire("ada", english()).await.unwrap();
+    centre.hire("cleo", english()).await.unwrap();
+    let mut ada = phone(&centre, "ada", Manner::Answer).await;
+    let _bob = phone(&centre, "bob", Manner::Answer).await;
+    let _cleo = phone(&centre, "cleo", Manner::Answer).await;
+    let browser = watch(&centre).await;
+    let mut caller = caller(&centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    expect(&mut ada, Seen::Rang).await;
+    expect(&mut ada, Seen::Talking).await;
+    let record = centre.interaction("the interaction is connected", is("connected")).await;
+    assert_eq!(record["state"]["agent"], ada_id.as_str());
+    assert!(caller.hears(AGENT_HZ, PATIENCE).await, "the caller hears the agent");
+    assert!(ada.hears(CALLER_HZ, PATIENCE).await, "the agent hears the caller");
+    caller.hang_up().await.unwrap();
+    expect(&mut ada, Seen::HungUp).await;
+    let interaction = text(&record, "id").unwrap();
+    assert_eq!(centre.ended(&interaction).await["reason"], "caller_hangup");
+    is_free(&centre, &ada_id).await;
+    let events = browser.await.unwrap();
+    tells_the_same(&centre, &events, &interaction, &ada_id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_waits_with_music_and_may_leave() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let mut caller = caller(&centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    let record = centre.interaction("it waits", is("waiting")).await;
+    // The first note of the product's own music: C4.
+    assert!(caller.hears(261.6, PATIENCE).await, "the caller hears music");
+    caller.hang_up().await.unwrap();
+    assert_eq!(centre.ended(&text(&record, "id").unwrap()).await["reason"], "abandoned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_leaves_while_it_rings_stops_the_ringing() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let agent = centre.hire("ada", english()).await.unwrap();
+    let mut ada = phone(&centre, "ada", Manner::RingForEver).await;
+    let mut caller = caller(&centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    expect(&mut ada, Seen::Rang).await;
+    let record = centre.interaction("it is offered", is("offered")).await;
+    caller.hang_up().await.unwrap();
+    expect(&mut ada, Seen::Cancelled).await;
+    assert_eq!(centre.ended(&text(&record, "id").unwrap()).await["reason"], "abandoned");
+    is_free(&centre, &agent).await;
+}
+
+/// The first agent's phone does as `manner` says; the call must reach the second agent, and the first one be left as
+/// `accept` says.
+async fn passes_on(manner: Manner, accept: impl Fn(&Value) -> bool) {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let first = centre.hire("ada", english()).await.unwrap();
+    let second = centre.hire("bob", english()).await.unwrap();
+    let _ada = phone(&centre, "ada", manner).await;
+    let mut bob = phone(&centre, "bob", Manner::Answer).await;
+    let mut caller = caller(&centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    expect(&mut bob, Seen::Rang).await;
+    expect(&mut bob, Seen::Talking).await;
+    let record = centre.interaction("the second agent has it", is("connected")).await;
+    assert_eq!(record["state"]["agent"], second.as_str());
+    centre.agent(&first, "the first agent is left as it should", accept).await;
+    assert!(caller.hears(AGENT_HZ, PATIENCE).await);
+    bob.hang_up().await.unwrap();
+    expect(&mut caller, Seen::HungUp).await;
+    assert_eq!(centre.ended(&text(&record, "id").unwrap()).await["reason"], "agent_hangup");
+}
+
+fn not_ready(reason: &'static str) -> impl Fn(&Value) -> bool {
+    move |record| record["status"] == json!({ "kind": "not_ready", "reason": reason })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_who_rejects_is_passed_over() {
+    passes_on(Manner::Refuse(603), not_ready("rejected")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_phone_is_passed_over_and_its_agent_stays_ready() {
+    passes_on(Manner::Refuse(486), |record| record["status"]["kind"] == "ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_who_does_not_answer_is_set_not_ready_and_the_next_one_rings() {
+    passes_on(Manner::RingForEver, not_ready("rona")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_vanished_is_told_apart_from_one_nobody_answers() {
+    passes_on(Manner::Silent, not_ready("unreachable")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_nobody_can_take_waits_until_its_limit() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let queue = centre.of_tenant(&format!("queues/{}", centre.queue));
+    centre.patch(&queue, json!({ "wait_limit_ms": 2_000 })).await.unwrap();
+    let mut caller = caller(&centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    let record = centre.interaction("it waits", is("waiting")).await;
+    expect(&mut caller, Seen::HungUp).await;
+    assert_eq!(centre.ended(&text(&record, "id").unwrap()).await["reason"], "wait_limit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_nobody_routes_is_refused_with_404() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let mut caller = Phone::new("127.0.0.1", "4930555", CALLER_HZ, Manner::Answer).await.unwrap();
+    caller.call("999", centre.trunk).await.unwrap();
+    expect(&mut caller, Seen::Failed(404)).await;
+}
+
+/// The acd dies, stays away for five seconds, and comes back.
+async fn away(centre: &mut CallCentre, meanwhile: impl AsyncFnOnce()) {
+    centre.acd.kill9().unwrap();
+    let gone = Instant::now();
+    meanwhile().await;
+    tokio::time::sleep_until((gone + Duration::from_secs(5)).into()).await;
+    centre.acd.restart().unwrap();
+    centre.acd.wait_ready(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acd_that_dies_while_callers_wait_loses_and_refuses_nobody() {
+    let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let mut early = caller(&centre).await;
+    expect(&mut early, Seen::Talking).await;
+    let waiting = centre.interaction("it waits", is("waiting")).await;
+    let mut late = None;
+    let trunk = centre.trunk;
+    away(&mut centre, async || {
+        assert!(early.hears(261.6, PATIENCE).await, "the music goes on");
+        let caller = Phone::new("127.0.0.1", "4930556", CALLER_HZ, Manner::Answer).await.unwrap();
+        caller.call("100", trunk).await.unwrap();
+        late = Some(caller);
+    })
+    .await;
+    let mut late = late.unwrap();
+    expect(&mut late, Seen::Talking).await;
+    let agent = centre.employ("ada", english()).await.unwrap();
+    let mut ada = phone(&centre, "ada", Manner::Answer).await;
+    centre.set_status(&agent, "ready").await.unwrap();
+    // The one who came first is served first.
+    let record = centre.interaction("the first caller is served", is("connected")).await;
+    assert_eq!(record["id"], waiting["id"]);
+    expect(&mut ada, Seen::Rang).await;
+    assert_eq!(record["state"]["agent"], agent.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acd_that_dies_while_it_rings_goes_on_ringing_and_joins() {
+    let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let queue = centre.of_tenant(&format!("queues/{}", centre.queue));
+    centre.patch(&queue, json!({ "ring_timeout_ms": 30_000 })).await.unwrap();
+    centre.hire("ada", english()).await.unwrap();
+    let mut ada = phone(&centre, "ada", Manner::RingForEver).await;
+    let mut caller = caller(&centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    expect(&mut ada, Seen::Rang).await;
+    centre.interaction("it is offered", is("offered")).await;
+    // The phone is answered while nobody listens.
+    away(&mut centre, async || {
+        ada.set_manner(Manner::Answer);
+        expect(&mut ada, Seen::Talking).await;
+    })
+    .await;
+    centre.interaction("it is connected", is("connected")).await;
+    assert!(caller.hears(AGENT_HZ, PATIENCE).await, "caller and agent are joined");
+    assert!(ada.hears(CALLER_HZ, PATIENCE).await, "agent and caller are joined");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acd_that_dies_while_they_talk_is_not_heard_and_the_end_is_reported_at_its_time() {
+    let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let (agent, mut ada, caller, interaction) = talking(&centre).await;
+    let mut hung_up_ms = 0;
+    away(&mut centre, async || {
+        assert!(caller.hears(AGENT_HZ, PATIENCE).await, "they talk on");
+        assert!(ada.hears(CALLER_HZ, PATIENCE).await, "they talk on");
+        caller.hang_up().await.unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        hung_up_ms = u64::try_from(now.as_millis()).unwrap();
+    })
+    .await;
+    let back = Instant::now();
+    let end = centre.ended(&interaction).await;
+    assert!(back.elapsed() < Duration::from_secs(5), "right soon after the return");
+    assert_eq!(end["reason"], "caller_hangup");
+    let at_ms = end["at_ms"].as_u64().unwrap();
+    assert!(at_ms.abs_diff(hung_up_ms) < 500, "ended at {at_ms}, hung up at {hung_up_ms}");
+    expect(&mut ada, Seen::HungUp).await;
+    is_free(&centre, &agent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asterisk_that_dies_frees_its_agents_and_takes_calls_again() {
+    let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let (agent, ada, _caller, interaction) = talking(&centre).await;
+    centre.asterisk.kill9().unwrap();
+    let died = Instant::now();
+    is_free(&centre, &agent).await;
+    assert!(died.elapsed() < Duration::from_secs(5), "free after {:?}", died.elapsed());
+    assert_eq!(centre.ended(&interaction).await["reason"], "node_lost");
+    drop(ada);
+    let mut ada = phone(&centre, "ada", Manner::Answer).await;
+    centre.restart_asterisk().unwrap();
+    centre.acd.wait_ready(PATIENCE).await.unwrap();
+    // Asterisk connects before it listens for SIP.
+    let mut caller = wait_until(PATIENCE, "a call comes in again", async || {
+        let mut caller = caller(&centre).await;
+        matches!(caller.next(Duration::from_secs(1)).await, Ok(Seen::Talking)).then_some(caller)
+    })
+    .await;
+    expect(&mut ada, Seen::Rang).await;
+    expect(&mut ada, Seen::Talking).await;
+    assert!(caller.hears(AGENT_HZ, PATIENCE).await);
+    ada.hang_up().await.unwrap();
+    expect(&mut caller, Seen::HungUp).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_name_server_calls_are_as_quick() {
+    let centre = CallCentre::open(Wishes { dns_cut_off: true }).await.unwrap();
+    let started = Instant::now();
+    let (_, ada, caller, _) = talking(&centre).await;
+    // One look-up that waits for a server costs five seconds.
+    assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
+    assert!(caller.hears(AGENT_HZ, PATIENCE).await);
+    assert!(ada.hears(CALLER_HZ, PATIENCE).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_nobody_here_wrote_takes_a_call() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let agent = centre.hire("ada", english()).await.unwrap();
+    let folder = Folder::new("baresip").unwrap();
+    let config = "sip_listen 127.0.0.1:0\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule ausine.so\n\
+                  module_tmp account.so\nmodule_app menu.so\naudio_source ausine,440\naudio_player nil,nil\n";
+    std::fs::write(folder.join("config"), config).unwrap();
+    let account = format!(
+        "<sip:ada@{};transport=udp>;auth_user=ada;auth_pass={PHONE_PASSWORD};answermode=auto;audio_codecs=PCMU/8000/1;\
+         outbound=\"sip:{};transport=udp\";regint=600\n",
+        centre.realm, centre.registrar
+    );
+    std::fs::write(folder.join("accounts"), account).unwrap();
+    std::fs::write(folder.join("contacts"), "").unwrap();
+    let spec = Spec::new("baresip", "/usr/bin/baresip", folder.join("baresip.log")).arg("-f").arg(folder.path());
+    let baresip = spec.start().unwrap();
+    let client = redis::Client::open(centre.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let location = format!("{{{}}}:location:ada", centre.tenant);
+    let limit = Duration::from_secs(10);
+    wait_until(limit, "baresip is registered", async || {
+        let bindings: u64 = redis::cmd("HLEN").arg(&location).query_async(&mut redis).await.ok()?;
+        (bindings > 0).then_some(())
+    })
+    .await;
+    let mut caller = caller(&centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    let record = centre.interaction("baresip took the call", is("connected")).await;
+    assert_eq!(record["state"]["agent"], agent.as_str());
+    assert!(caller.hears(440.0, PATIENCE).await, "baresip's tone is heard: {}", baresip.log_tail());
+    caller.hang_up().await.unwrap();
+    assert_eq!(centre.ended(&text(&record, "id").unwrap()).await["reason"], "caller_hangup");
+    is_free(&centre, &agent).await;
+}
