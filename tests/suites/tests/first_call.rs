@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use ringdown_suites::call_centre::{CallCentre, PATIENCE, PHONE_PASSWORD, Wishes, text};
 use ringdown_suites::phone::{Manner, Phone, Seen};
-use ringdown_test_support::{Folder, Spec, wait_until};
+use ringdown_test_support::{Folder, Spec, free_port, wait_until};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -349,11 +349,14 @@ async fn a_phone_nobody_here_wrote_takes_a_call() {
     let centre = CallCentre::open(Wishes::default()).await.unwrap();
     let agent = centre.hire("ada", english()).await.unwrap();
     let folder = Folder::new("baresip").unwrap();
-    let config = "sip_listen 127.0.0.1:0\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule ausine.so\n\
-                  module_tmp account.so\nmodule_app menu.so\naudio_source ausine,440\naudio_player nil,nil\n";
+    let config = format!(
+        "sip_listen 127.0.0.1:{}\nmodule_path /usr/lib/baresip/modules\nmodule account.so\nmodule_app menu.so\n\
+         module g711.so\nmodule ausine.so\nmodule aubridge.so\naudio_source ausine,440\naudio_player aubridge,ear\n",
+        free_port()
+    );
     std::fs::write(folder.join("config"), config).unwrap();
     let account = format!(
-        "<sip:ada@{};transport=udp>;auth_user=ada;auth_pass={PHONE_PASSWORD};answermode=auto;audio_codecs=PCMU/8000/1;\
+        "<sip:ada@{}>;auth_user=ada;auth_pass={PHONE_PASSWORD};answermode=auto;audio_codecs=PCMU/8000/1;\
          outbound=\"sip:{};transport=udp\";regint=600\n",
         centre.realm, centre.registrar
     );
