@@ -17,8 +17,8 @@ const TOP: [&str; 12] = [
     "terraform",
     "tests",
 ];
-/// Past this a file usually holds two nouns.
-const LINES_MAX: usize = 700;
+/// Past this a file usually holds two nouns (STYLE 5); 700 is where to begin to look.
+const LINES_MAX: usize = 1_000;
 
 #[test]
 fn the_top_level_is_fixed() {
@@ -61,7 +61,7 @@ fn no_file_holds_two_nouns() {
             findings.push(format!("{}: {lines} lines", source.path));
         }
     }
-    nothing_found("a file past 700 lines holds two nouns", &findings);
+    nothing_found("a file past 1,000 lines holds two nouns", &findings);
 }
 
 #[test]
