@@ -4,3 +4,4 @@ pub mod acd_world;
 pub mod call_centre;
 pub mod installation;
 pub mod phone;
+pub mod sipp;
