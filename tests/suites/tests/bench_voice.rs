@@ -78,7 +78,7 @@ fn took(
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_per_second() -> anyhow::Result<()> {
     let seconds = if is("RINGDOWN_BENCH", "short") { 10 } else { 60 };
-    let mut centre = CallCentre::open(Wishes::default()).await?;
+    let mut centre = CallCentre::open(Wishes { measured: true, ..Wishes::default() }).await?;
     let queue = centre.of_tenant(&format!("queues/{}", centre.queue));
     centre.patch(&queue, json!({ "wrap_up_ms": 0 })).await?;
     let users: Vec<String> = (0..AGENTS).map(|number| format!("agent{number}")).collect();
