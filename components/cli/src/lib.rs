@@ -46,7 +46,9 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Up(up) => up::run(&place, &up).await,
         Command::Down(down) => down::run(&place, &down).await,
-        Command::Announce => operator::announce(&Installation::open(&place)?).map(|()| ExitCode::SUCCESS),
+        Command::Announce => {
+            operator::announce(&Installation::open(&place)?, operator::Reader::Person).map(|()| ExitCode::SUCCESS)
+        }
         Command::Status(status) => status::run(&place, &status).await,
         Command::Doctor(doctor) => doctor::run(&place, &doctor).await,
         Command::Sim(sim) => sim::run(&place, sim).await,

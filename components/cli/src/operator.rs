@@ -33,16 +33,27 @@ pub(crate) async fn make(installation: &Installation, programs: &Path) -> anyhow
     Ok(())
 }
 
-/// Shows the administrator's password if it was never shown, and forgets it.
-pub(crate) fn announce(installation: &Installation) -> anyhow::Result<()> {
+/// Who reads what is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Somebody who asked.
+    Person,
+    /// A log that keeps everything: it must not get the password.
+    Log,
+}
+
+/// Says the addresses. Shows a person the administrator's password if it was never shown, and forgets it.
+pub(crate) fn announce(installation: &Installation, reader: Reader) -> anyhow::Result<()> {
     let secrets = installation.secrets();
     let url = format!("http://{}/api/v1", installation.ports().loopback(PortName::WebApi));
     output::say(format!("API           {url}  (its description: {url}/openapi.json)"));
     output::say(format!("phones        register at {} (UDP and TCP)", installation.public(PortName::Sip)));
     output::say(format!("trunks        call {} (UDP)", installation.public(PortName::AsteriskSip)));
-    if installation.join(MADE).exists()
-        && let Some(password) = secrets.read(SecretName::AdminPassword)?
-    {
+    let password = if installation.join(MADE).exists() { secrets.read(SecretName::AdminPassword)? } else { None };
+    let Some(password) = password else { return Ok(()) };
+    if reader == Reader::Log {
+        output::say("administrator admin; `ringdown announce` shows the password, once");
+    } else {
         output::say(format!("administrator admin, password {password}   (shown this once; note it now)"));
         secrets.forget(SecretName::AdminPassword)?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -13,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Place, Up};
 use crate::installation::{Decided, Installation, Ports, make_private_folder};
+use crate::operator::Reader;
 use crate::output::{self, Progress};
 use crate::supervise::{AsteriskPlace, Board, ChildState, Journal, Plan, Supervisor, postgres};
 use crate::{health, operator};
@@ -34,7 +36,7 @@ pub(crate) async fn run(place: &Place, up: &Up) -> anyhow::Result<ExitCode> {
     }
     if let Some(holder) = installation.lock().holder()? {
         output::say(format!("already running (process {holder}); nothing was changed"));
-        operator::announce(&installation)?;
+        operator::announce(&installation, Reader::Person)?;
         return Ok(ExitCode::SUCCESS);
     }
     if up.detach { detach(&installation, up).await } else { supervise(&installation, up, true).await }
@@ -75,7 +77,8 @@ async fn supervise(installation: &Installation, up: &Up, terminal: bool) -> anyh
         bring_up(installation, up, &plan, &mut supervisor, &board, &journal).await?;
         if terminal {
             output::say(format!("everything is healthy; Ctrl-C stops it. Log: {}", installation.log_file().display()));
-            operator::announce(installation)?;
+            let person = std::io::stdout().is_terminal();
+            operator::announce(installation, if person { Reader::Person } else { Reader::Log })?;
         }
         // From here on only a signal ends it.
         std::future::pending::<anyhow::Result<()>>().await
@@ -201,7 +204,7 @@ async fn detach(installation: &Installation, up: &Up) -> anyhow::Result<ExitCode
         background.id(),
         started.elapsed().as_secs_f64()
     ));
-    operator::announce(installation)?;
+    operator::announce(installation, Reader::Person)?;
     Ok(ExitCode::SUCCESS)
 }
 
