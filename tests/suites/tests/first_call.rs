@@ -241,6 +241,7 @@ async fn an_acd_that_dies_while_callers_wait_loses_and_refuses_nobody() {
     let mut early = caller(&centre).await;
     expect(&mut early, Seen::Talking).await;
     let waiting = centre.interaction("it waits", is("waiting")).await;
+    assert!(early.hears(261.6, PATIENCE).await, "the caller hears music");
     let mut late = None;
     let trunk = centre.trunk;
     away(&mut centre, async || {

@@ -419,13 +419,25 @@ impl Node {
         }
     }
 
+    /// Whether Asterisk is there and what it had queued has come. Before that, silence of a phone says nothing: its ringing
+    /// may be among what is queued.
+    fn is_drained(&self) -> bool {
+        self.connected.is_some() && self.connected_since.elapsed() >= QUEUE_DRAINED
+    }
+
     fn until_deadline(&self) -> Duration {
+        if !self.is_drained() {
+            return QUEUE_DRAINED;
+        }
         let now = self.shared.life.clock().now();
         let next = self.calls.values().filter_map(|live| live.call.deadline()).min();
         next.map_or(LIST_EVERY, |due| Duration::from_millis(due.since_ms(now)).min(LIST_EVERY))
     }
 
     fn tick(&mut self) {
+        if !self.is_drained() {
+            return;
+        }
         let now = self.shared.life.clock().now();
         let due = |live: &Live| live.call.deadline().is_some_and(|deadline| deadline <= now);
         let ids: Vec<InteractionId> = self.calls.iter().filter(|(_, live)| due(live)).map(|(id, _)| *id).collect();
@@ -470,7 +482,7 @@ impl Node {
 
     fn start_listing(&mut self) {
         // What Asterisk queued while we were away comes first: it knows when things happened, a listing only that they did.
-        if self.listing || self.connected.is_none() || self.connected_since.elapsed() < QUEUE_DRAINED {
+        if self.listing || !self.is_drained() {
             return;
         }
         self.listing = true;
