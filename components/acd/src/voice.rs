@@ -9,13 +9,14 @@
 //!                                                          commands --> {tenant}:commands
 //! ```
 //!
-//! One process owns a node, by lease; only its owner accepts Asterisk's websocket. Asterisk holds channels and bridges
-//! while the owner is away and queues what happens; a successor reads the call records, takes the state of each
-//! interaction from Redis, lists what exists, and goes on.
+//! One process owns a node, by lease; only its owner accepts Asterisk's websocket (or opens it, where Asterisk is too old to).
+//! Asterisk holds channels and bridges while the owner is away and queues what happens; a successor reads the call records,
+//! takes the state of each interaction from Redis, lists what exists, and goes on.
 //!
 //! Never: picks an agent; joins two legs the router has not connected; believes that silence means nothing happened.
 
 mod ari;
+mod classic;
 mod config;
 mod effects;
 mod event;
@@ -59,14 +60,21 @@ struct Shared {
 /// # Errors
 /// The port is occupied, or no HTTP client can be made.
 pub async fn start(config: Config, pool: RedisPool, life: &Life) -> anyhow::Result<()> {
-    let listener = life.bind_tcp("RINGDOWN_ACD_ARI_LISTEN", config.listen).await?;
     let ari = Ari::new(&config)?;
     let asker = format!("voice/{}/{:08x}", config.node, u32::from_le_bytes(entropy::bytes()));
     let (client, tail) = CommandClient::new(pool.clone(), asker);
     let stop = life.shutdown();
     life.spawn_finite("voice outcomes", tail.run(async move { stop.requested().await }));
     let gate = Gate::new(&config);
-    socket::serve(life, listener, gate.clone());
+    match config.listen {
+        Some(address) => {
+            let listener = life.bind_tcp("RINGDOWN_ACD_ARI_LISTEN", address).await?;
+            socket::serve(life, listener, gate.clone());
+        }
+        None => {
+            life.spawn("voice websocket", classic::run(classic::request(&config)?, gate.clone(), life.clone()));
+        }
+    }
     let metrics = VoiceMetrics::register(life.metrics());
     let shared = Shared { life: life.clone(), pool, ari, client, metrics, config, gate };
     life.spawn("voice", contend(shared));

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringdown_env_config::shared::AriWebsocket;
 use ringdown_env_config::{Reader, Secret, Url, shared};
 
 /// Start-up configuration.
@@ -49,8 +50,8 @@ pub struct AsteriskConfig {
     pub registrar: SocketAddr,
     /// Where ARI answers.
     pub http: SocketAddr,
-    /// Where the ACD waits for Asterisk's websocket.
-    pub acd: Url,
+    /// Where the ACD waits for Asterisk's websocket; none: the ACD opens it.
+    pub acd: Option<Url>,
     /// ARI's user.
     pub ari_user: String,
     /// ARI's password.
@@ -139,6 +140,7 @@ impl AsteriskConfig {
             .default("ws://127.0.0.1:8012/ari")
             .about("Where the ACD waits for Asterisk's websocket.")
             .read();
+        let websocket = shared::ari_websocket(env);
         let ari_user = env.text("RINGDOWN_ARI_USER").default("ringdown").about("ARI's user.").read();
         let ari_password = env
             .secret("RINGDOWN_ARI_PASSWORD")
@@ -171,7 +173,7 @@ impl AsteriskConfig {
             sip: sip?,
             registrar: registrar?,
             http: http?,
-            acd: acd?,
+            acd: (websocket? == AriWebsocket::Outbound).then_some(acd?),
             ari_user: ari_user?,
             ari_password,
             rtp_ports: (rtp_first?, rtp_last?),

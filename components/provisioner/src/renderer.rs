@@ -52,7 +52,7 @@ impl Renderer {
             sip: config.sip,
             registrar: config.registrar,
             http: config.http,
-            acd_url: config.acd.expose().to_owned(),
+            acd_url: config.acd.as_ref().map(|url| url.expose().to_owned()),
             ari_user: config.ari_user.clone(),
             ari_password: config.ari_password.expose().to_owned(),
             rtp_ports: config.rtp_ports,

@@ -188,7 +188,7 @@ impl Asterisk {
             sip: free_address(),
             registrar: free_address(),
             http: free_address(),
-            acd: Url::parse(&format!("ws://{}/ari", free_address()), &["ws"]).unwrap(),
+            acd: Some(Url::parse(&format!("ws://{}/ari", free_address()), &["ws"]).unwrap()),
             ari_user: "ringdown".to_owned(),
             ari_password: Secret::new(ARI_PASSWORD),
             rtp_ports: (rtp, rtp + 100),

@@ -46,6 +46,8 @@ pub struct CallCentre {
 pub struct Wishes {
     /// Asterisk asks a name server that never answers.
     pub dns_cut_off: bool,
+    /// The ACD opens the websocket for ARI's events, as it does for an Asterisk before 22.
+    pub classic: bool,
     /// The daemons log as they do in production: what they cost is measured.
     pub measured: bool,
 }
@@ -61,6 +63,7 @@ impl CallCentre {
         let folder = Folder::new("asterisk")?;
         let [registrar, trunk, http, socket, notifier, web] = std::array::from_fn(|_| free_address());
         let rtp = free_port() / 2 * 2;
+        let websocket = if wishes.classic { "inbound" } else { "outbound" };
         let daemon = |name: &str| -> anyhow::Result<_> {
             let builder = Daemon::builder(workspace_binary(&format!("ringdown-{name}"))?)?;
             Ok(builder
@@ -82,6 +85,7 @@ impl CallCentre {
                 .env("RINGDOWN_ASTERISK_HTTP_LISTEN", http.to_string())
                 .env("RINGDOWN_REGISTRAR_SIP", registrar.to_string())
                 .env("RINGDOWN_ACD_ARI_URL", format!("ws://{socket}/ari"))
+                .env("RINGDOWN_ARI_WEBSOCKET", websocket)
                 .env("RINGDOWN_ARI_PASSWORD", ARI_PASSWORD)
                 .env("RINGDOWN_ASTERISK_RTP_FIRST", rtp.to_string())
                 .env("RINGDOWN_ASTERISK_RTP_LAST", (rtp + 400).to_string())
@@ -100,6 +104,7 @@ impl CallCentre {
         }
         let acd = daemon("acd")?
             .env("RINGDOWN_ACD_ARI_LISTEN", socket.to_string())
+            .env("RINGDOWN_ARI_WEBSOCKET", websocket)
             .env("RINGDOWN_ARI_URL", format!("http://{http}/ari"))
             .env("RINGDOWN_ARI_PASSWORD", ARI_PASSWORD)
             .start()?;

@@ -334,6 +334,60 @@ async fn an_asterisk_that_dies_frees_its_agents_and_takes_calls_again() {
     expect(&mut caller, Seen::HungUp).await;
 }
 
+/// The classic websocket: an Asterisk before 22 cannot open it, so the ACD does, and what happens while it is away is lost
+/// to it. Nobody else shall notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asterisk_that_cannot_connect_by_itself_takes_calls_and_keeps_callers_while_the_acd_is_away() {
+    let mut centre = CallCentre::open(Wishes { classic: true, ..Wishes::default() }).await.unwrap();
+    let mut early = caller(&centre).await;
+    expect(&mut early, Seen::Talking).await;
+    let waiting = centre.interaction("it waits", is("waiting")).await;
+    let mut late = Phone::new("127.0.0.1", "4930556", CALLER_HZ, Manner::Answer).await.unwrap();
+    centre.acd.kill9().unwrap();
+    assert!(early.hears(261.6, PATIENCE).await, "the music goes on");
+    late.call("100", centre.trunk).await.unwrap();
+    // The dialplan keeps a caller for five seconds.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    centre.acd.restart().unwrap();
+    expect(&mut late, Seen::Talking).await;
+    let agent = centre.employ("ada", english()).await.unwrap();
+    let mut ada = phone(&centre, "ada", Manner::Answer).await;
+    centre.set_status(&agent, "ready").await.unwrap();
+    let record = centre.interaction("the first caller is served", is("connected")).await;
+    assert_eq!(record["id"], waiting["id"]);
+    expect(&mut ada, Seen::Rang).await;
+    assert!(early.hears(AGENT_HZ, PATIENCE).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_unseen_over_the_classic_websocket_is_found_by_listing() {
+    let mut centre = CallCentre::open(Wishes { classic: true, ..Wishes::default() }).await.unwrap();
+    let (agent, mut ada, caller, interaction) = talking(&centre).await;
+    away(&mut centre, async || {
+        assert!(caller.hears(AGENT_HZ, PATIENCE).await, "they talk on");
+        caller.hang_up().await.unwrap();
+    })
+    .await;
+    let back = Instant::now();
+    assert_eq!(centre.ended(&interaction).await["reason"], "caller_hangup");
+    assert!(back.elapsed() < Duration::from_secs(5), "found after {:?}", back.elapsed());
+    expect(&mut ada, Seen::HungUp).await;
+    is_free(&centre, &agent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_for_whom_there_is_no_room_hears_503_and_is_never_answered() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let queue = centre.of_tenant(&format!("queues/{}", centre.queue));
+    centre.patch(&queue, json!({ "capacity": 1 })).await.unwrap();
+    let mut first = caller(&centre).await;
+    expect(&mut first, Seen::Talking).await;
+    let mut second = caller(&centre).await;
+    expect(&mut second, Seen::Failed(503)).await;
+    // The one who waits is not touched.
+    assert!(first.hears(261.6, PATIENCE).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_name_server_calls_are_as_quick() {
     let centre = CallCentre::open(Wishes { dns_cut_off: true, ..Wishes::default() }).await.unwrap();

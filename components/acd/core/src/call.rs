@@ -12,13 +12,17 @@
 //! ```
 //!
 //! Events come in any order and may be missing; orders carry ids of ours and may be repeated. What ends without a word is
-//! found by [`Input::Listed`]: nothing is trusted to one event. The router decides who gets the call; this machine never
+//! found by [`Input::Listed`]: nothing is trusted to one event. A caller is answered once the router has confirmed the
+//! interaction, so that one it refuses hears a SIP error and its carrier may go another way; a router that is away keeps no
+//! caller waiting for that longer than [`ANSWER_ANYWAY_MS`]. The router decides who gets the call; this machine never
 //! picks an agent, and it never joins two legs before the router's commit says so.
 
 mod machine;
 mod outcome;
 
-pub use machine::{Call, DEAD_PHONE_MS, Input, Leg, LegStage, Listed, Order};
+pub use machine::{
+    ANSWER_ANYWAY_MS, CONGESTION, Call, DEAD_PHONE_MS, End, Input, Leg, LegStage, Listed, NORMAL_CLEARING, Order,
+};
 pub use outcome::{LegEnd, judge};
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Config;
-use super::event::RawChannel;
+use super::event::{MARK, RawChannel};
 
 /// A healthy Asterisk answers in 5 ms; under load in 100.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -94,6 +94,12 @@ impl Ari {
         self.order("filter", self.client.put(url).json(&json!({ "disallowed": disallowed }))).await
     }
 
+    /// Sends ourselves an event behind everything that is queued for this connection.
+    pub(crate) async fn mark(&self, connection: u64) -> Result<(), AriError> {
+        let url = format!("{}/events/user/{MARK}{connection}", self.base);
+        self.order("mark", self.client.post(url).query(&[("application", "acd")])).await
+    }
+
     /// All channels.
     pub(crate) async fn channels(&self) -> Result<Vec<RawChannel>, AriError> {
         self.read("channels", self.client.get(format!("{}/channels", self.base))).await
@@ -155,7 +161,8 @@ impl Ari {
         self.order("add_channel", add).await
     }
 
-    /// Hangs a channel up; one that is gone is fine. `reason_code` is a Q.850 cause.
+    /// Hangs a channel up; one that is gone is fine. `reason_code` is a Q.850 cause; a channel that was not answered gets
+    /// the SIP error Asterisk makes of it.
     pub(crate) async fn hang_up(&self, channel: &str, reason_code: u16) -> Result<(), AriError> {
         let code = reason_code.to_string();
         let delete = self.client.delete(format!("{}/channels/{channel}", self.base)).query(&[("reason_code", &code)]);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringdown_domain::NodeId;
+use ringdown_env_config::shared::{self, AriWebsocket};
 use ringdown_env_config::{Reader, Secret, Url};
 use ringdown_redis_store::DEFAULT_LEASE_TTL;
 
@@ -18,8 +19,8 @@ pub struct Config {
     pub user: String,
     /// ARI's password, and what Asterisk shows to us.
     pub password: Secret,
-    /// Where Asterisk's websocket arrives.
-    pub listen: SocketAddr,
+    /// Where Asterisk's websocket arrives; none: this process opens it.
+    pub listen: Option<SocketAddr>,
     /// How long the node's lease lives without renewal.
     pub lease_ttl: Duration,
 }
@@ -48,6 +49,7 @@ impl Config {
             .default("127.0.0.1:8012")
             .about("Where Asterisk's websocket arrives (/ari).")
             .read();
+        let websocket = shared::ari_websocket(env);
         let (node, password) = (node?, password?);
         if !needed {
             return Some(None);
@@ -60,13 +62,14 @@ impl Config {
             Some(node) => node,
             None => host(env)?,
         };
-        Some(Some(Self { node, ari: ari?, user: user?, password, listen: listen?, lease_ttl: DEFAULT_LEASE_TTL }))
+        let listen = (websocket? == AriWebsocket::Outbound).then_some(listen?);
+        Some(Some(Self { node, ari: ari?, user: user?, password, listen, lease_ttl: DEFAULT_LEASE_TTL }))
     }
 }
 
 /// The node's name when none is given: this host's, as the provisioner on it uses.
 fn host(env: &mut Reader) -> Option<NodeId> {
-    let given = ringdown_env_config::shared::node_name(env)?;
+    let given = shared::node_name(env)?;
     let host = given.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
     let node = host.and_then(|name| name.trim().parse().ok());
     if node.is_none() {

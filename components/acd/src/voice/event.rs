@@ -3,6 +3,15 @@
 use ringdown_domain::{OfferId, TenantId, TimestampMs, TrunkId};
 use serde::Deserialize;
 
+/// What a message on the websocket says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Something happened to a channel.
+    Event(Event),
+    /// Our own mark of this connection: everything queued before it has come.
+    Mark(u64),
+}
+
 /// An event that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
@@ -41,6 +50,9 @@ pub(crate) struct Arrival {
     /// The calling number, as given.
     pub(crate) caller: String,
 }
+
+/// What our mark's name begins with; the connection's number follows.
+pub(crate) const MARK: &str = "ringdown-mark-";
 
 /// What a channel's Stasis arguments say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +95,8 @@ struct Raw {
     dialstatus: String,
     cause: Option<i64>,
     tech_cause: Option<i64>,
+    #[serde(default)]
+    eventname: String,
 }
 
 /// A channel as events and listings show it.
@@ -114,8 +128,11 @@ pub(crate) struct RawDialplan {
 }
 
 /// Reads an event; none for those that do not matter. `kind` is given to the caller for metrics.
-pub(crate) fn parse(text: &str) -> Result<Option<Event>, serde_json::Error> {
+pub(crate) fn parse(text: &str) -> Result<Option<Said>, serde_json::Error> {
     let raw: Raw = serde_json::from_str(text)?;
+    if raw.kind == "ChannelUserevent" {
+        return Ok(raw.eventname.strip_prefix(MARK).and_then(|number| number.parse().ok()).map(Said::Mark));
+    }
     let at_ms = timestamp(&raw.timestamp);
     let code =
         |value: Option<i64>| value.and_then(|code| u16::try_from(code).ok()).filter(|code| (300..700).contains(code));
@@ -139,7 +156,7 @@ pub(crate) fn parse(text: &str) -> Result<Option<Event>, serde_json::Error> {
         "StasisEnd" => What::Left,
         _ => return Ok(None),
     };
-    Ok(Some(Event { at_ms, channel: channel.id, what }))
+    Ok(Some(Said::Event(Event { at_ms, channel: channel.id, what })))
 }
 
 /// As `2026-11-20T23:38:46.733+0000`.
@@ -150,7 +167,7 @@ pub(crate) fn timestamp(text: &str) -> Option<TimestampMs> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, What, parse, timestamp};
+    use super::{Arguments, Said, What, parse, timestamp};
 
     #[test]
     fn timestamps_of_asterisk_are_read() {
@@ -162,7 +179,11 @@ mod tests {
     #[test]
     fn what_matters_is_read_and_nothing_else() {
         let check = |text: &str, expected: Option<What>| {
-            assert_eq!(parse(text).unwrap().map(|event| event.what), expected, "{text}");
+            let what = parse(text).unwrap().map(|said| match said {
+                Said::Event(event) => event.what,
+                Said::Mark(number) => panic!("a mark {number}"),
+            });
+            assert_eq!(what, expected, "{text}");
         };
         check(
             r#"{"type":"ChannelDestroyed","timestamp":"","cause":17,"tech_cause":486,"channel":{"id":"x"}}"#,
@@ -174,6 +195,14 @@ mod tests {
         check(r#"{"type":"ChannelVarset","channel":{"id":"x"}}"#, None);
         check(r#"{"type":"ApplicationRegistered"}"#, None);
         assert!(parse("{").is_err());
+    }
+
+    #[test]
+    fn marks_are_ours_alone() {
+        let mark = |name: &str| parse(&format!(r#"{{"type":"ChannelUserevent","eventname":"{name}"}}"#)).unwrap();
+        assert_eq!(mark("ringdown-mark-7"), Some(Said::Mark(7)));
+        assert_eq!(mark("ringdown-mark-"), None);
+        assert_eq!(mark("other"), None);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! It waits for one thing, feeds one input to one call, and hands the orders to that call's workers. Requests that may be
 //! slow (listings, probes) run beside it and come back as inputs too.
 
+mod listings;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringdown_acd_core::call::{Call, Input, LegEnd, Listed, Order};
-use ringdown_domain::{CommandId, EndReason, InteractionId, TenantId, TimestampMs};
+use ringdown_acd_core::call::{Call, Input, LegEnd, Order};
+use ringdown_domain::{CommandId, InteractionId, TenantId, TimestampMs};
 use ringdown_events::{Command, VoiceEffect, VoiceEffectEntry};
 use ringdown_redis_store::{
     ConfigChange, ConfigReader, ConfigWatch, Lease, Retry, StoreError, StreamStart, keys, newest_stream_id, redis,
@@ -20,15 +22,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Shared;
 use super::ari::{AriError, node_status, owner_of};
 use super::effects::{self, TenantEffect};
-use super::event::{self, Arrival, Event, What};
-use super::listing::{Listing, inbound, look};
+use super::event::{self, Arrival, Event, Said, What};
+use super::listing::Listing;
 use super::recovery::{self, Configs};
 use super::socket::Arrived;
 use super::worker::{Face, Feedback, Worker, channel_time};
 
 /// How often everything is listed.
 const LIST_EVERY: Duration = Duration::from_secs(2);
-/// How long Asterisk's queued events may take after it connected.
+/// How long Asterisk's queued events may take after it connected, when our mark behind them does not come.
 const QUEUE_DRAINED: Duration = Duration::from_millis(700);
 /// How often Asterisk is asked whether it is there while its websocket is not.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
@@ -42,13 +44,22 @@ const UNCLAIMED_LISTINGS: u32 = 3;
 const INBOX: usize = 4_096;
 /// Q.850 1: unallocated number; the caller hears 404.
 const UNALLOCATED: u16 = 1;
-/// Q.850 16: normal clearing.
-const NORMAL: u16 = 16;
 
 /// What comes back from requests that run beside the node's task.
 enum Report {
     Listing(Result<Listing, AriError>),
     Probe(Result<String, AriError>),
+}
+
+/// How far we are with what happened before Asterisk connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CatchUp {
+    /// Not connected, or what Asterisk queued is still coming; since when.
+    Queue(Instant),
+    /// The queue is read; the first listing is asked for since then.
+    Listing(Instant),
+    /// We know what there is. From now on silence means something.
+    Done,
 }
 
 struct Live {
@@ -75,7 +86,7 @@ pub(crate) struct Node {
     /// When the node's Asterisk says it was started; none: dead or never seen.
     started: Option<String>,
     connected: Option<u64>,
-    connected_since: Instant,
+    catch_up: CatchUp,
     /// Whether the connected Asterisk has said when it was started, and filters its events. It connects before it has
     /// booted, and answers 503 for a second.
     met: bool,
@@ -111,7 +122,7 @@ impl Node {
             unclaimed: HashMap::new(),
             strangers: HashSet::new(),
             connected: None,
-            connected_since: Instant::now(),
+            catch_up: CatchUp::Queue(Instant::now()),
             met: false,
             refused: 0,
             silent: 0,
@@ -144,13 +155,12 @@ impl Node {
         self.taken_up_to.insert(tenant, state.seq);
         self.follow_tenant(tenant, StreamStart::After(position)).await;
         let Some(config) = self.configs.get(tenant).cloned() else { return Ok(()) };
-        let now = self.shared.life.clock().now();
         for (record, call) in state.calls {
             let Some(call) = call else {
                 self.unclaimed.insert(record.id, (tenant, 0));
                 continue;
             };
-            let over = call.is_over();
+            let reported = call.reported();
             let inputs = recovery::inputs(&record, &call, &config);
             let face = Face {
                 node: self.shared.config.node.clone(),
@@ -159,9 +169,9 @@ impl Node {
                 dialled: record.called.clone(),
             };
             let id = self.adopt(call, face);
-            if over {
-                // Its end was decided, and may have been lost with the process that decided it.
-                self.give(id, vec![Order::EndInteraction(EndReason::CallerHangup, now)]);
+            if let Some(end) = reported {
+                // Told before, and maybe lost with the process that told it; the router takes it once.
+                self.give(id, vec![Order::EndInteraction(end.reason, end.at_ms)]);
             }
             for input in inputs {
                 self.apply(id, input);
@@ -202,6 +212,10 @@ impl Node {
                         self.say(readiness);
                     }
                     self.start_probe();
+                    if let CatchUp::Listing(_) = self.catch_up {
+                        // It failed; nothing goes on before it.
+                        self.start_listing();
+                    }
                 }
             }
         }
@@ -229,27 +243,31 @@ impl Node {
         match arrived {
             Arrived::Connected(number) => {
                 self.connected = Some(number);
-                self.connected_since = Instant::now();
+                self.catch_up = CatchUp::Queue(Instant::now());
                 self.met = false;
                 log::info!(node:% = self.shared.config.node; "Asterisk is connected");
                 self.meet().await;
             }
             Arrived::Disconnected(number) if self.connected == Some(number) => {
                 self.connected = None;
+                self.catch_up = CatchUp::Queue(Instant::now());
                 log::warn!(node:% = self.shared.config.node; "Asterisk's websocket is gone; its calls go on");
             }
             Arrived::Disconnected(_) => {}
-            Arrived::Event(text) => match event::parse(&text) {
-                Ok(Some(event)) => self.happened(event).await,
-                Ok(None) => {}
+            Arrived::Event(number, text) => match event::parse(&text) {
+                Ok(Some(Said::Event(event))) => self.happened(event).await,
+                Ok(Some(Said::Mark(of))) if of == number && self.connected == Some(number) => self.queue_read(),
+                Ok(Some(Said::Mark(_)) | None) => {}
                 Err(error) => log::warn!(error:% = error; "an event could not be read"),
             },
         }
         self.say(readiness);
     }
 
-    /// A websocket is there: is it the Asterisk we know? Its queued events come next. Repeated until it answers.
+    /// A websocket is there: is it the Asterisk we know? Its queued events come next, and our mark behind them. Repeated
+    /// until it answers.
     async fn meet(&mut self) {
+        let Some(connection) = self.connected else { return };
         match self.shared.ari.started().await {
             Ok(started) => self.seen(started).await,
             Err(error) => {
@@ -260,6 +278,18 @@ impl Node {
         match self.shared.ari.filter_events().await {
             Ok(()) => self.met = true,
             Err(error) => log::warn!(error:% = error; "events are not filtered yet"),
+        }
+        if let Err(error) = self.shared.ari.mark(connection).await {
+            log::warn!(error:% = error; "the end of the queued events cannot be marked; they get their time");
+        }
+    }
+
+    /// Everything Asterisk had queued has come; a listing finds what ended without a word.
+    fn queue_read(&mut self) {
+        if let CatchUp::Queue(since) = self.catch_up {
+            log::debug!(took:? = since.elapsed(); "what Asterisk had queued is read");
+            self.catch_up = CatchUp::Listing(Instant::now());
+            self.start_listing();
         }
     }
 
@@ -419,15 +449,12 @@ impl Node {
         }
     }
 
-    /// Whether Asterisk is there and what it had queued has come. Before that, silence of a phone says nothing: its ringing
-    /// may be among what is queued.
-    fn is_drained(&self) -> bool {
-        self.connected.is_some() && self.connected_since.elapsed() >= QUEUE_DRAINED
-    }
-
     fn until_deadline(&self) -> Duration {
-        if !self.is_drained() {
-            return QUEUE_DRAINED;
+        match self.catch_up {
+            CatchUp::Queue(since) if self.connected.is_some() => return QUEUE_DRAINED.saturating_sub(since.elapsed()),
+            // Silence of a phone says nothing yet: its ringing may be among what we missed.
+            CatchUp::Queue(_) | CatchUp::Listing(_) => return LIST_EVERY,
+            CatchUp::Done => {}
         }
         let now = self.shared.life.clock().now();
         let next = self.calls.values().filter_map(|live| live.call.deadline()).min();
@@ -435,8 +462,12 @@ impl Node {
     }
 
     fn tick(&mut self) {
-        if !self.is_drained() {
-            return;
+        match self.catch_up {
+            CatchUp::Queue(since) if self.connected.is_some() && since.elapsed() >= QUEUE_DRAINED => {
+                return self.queue_read();
+            }
+            CatchUp::Queue(_) | CatchUp::Listing(_) => return,
+            CatchUp::Done => {}
         }
         let now = self.shared.life.clock().now();
         let due = |live: &Live| live.call.deadline().is_some_and(|deadline| deadline <= now);
@@ -480,19 +511,6 @@ impl Node {
         self.apply(id, input);
     }
 
-    fn start_listing(&mut self) {
-        // What Asterisk queued while we were away comes first: it knows when things happened, a listing only that they did.
-        if self.listing || !self.is_drained() {
-            return;
-        }
-        self.listing = true;
-        let (ari, reports) = (self.shared.ari.clone(), self.reports.0.clone());
-        self.shared.life.spawn_finite("voice listing", async move {
-            let listing = Listing::take(&ari).await;
-            send(&reports, Report::Listing(listing)).await;
-        });
-    }
-
     fn start_probe(&mut self) {
         if self.probing || self.connected.is_some() {
             return;
@@ -523,89 +541,6 @@ impl Node {
             log::error!(node:% = self.shared.config.node; "Asterisk is dead: its calls are lost");
             self.lose().await;
             self.started = None;
-        }
-    }
-
-    async fn listed(&mut self, listing: Listing) {
-        let channels: HashSet<&str> = listing.channels.iter().map(|channel| channel.id.as_str()).collect();
-        let bridges: HashMap<&str, &[String]> =
-            listing.bridges.iter().map(|bridge| (bridge.id.as_str(), bridge.channels.as_slice())).collect();
-        let known = self.calls.iter().filter(|(_, live)| live.known_since < listing.taken);
-        let inputs: Vec<(InteractionId, Listed)> =
-            known.map(|(id, live)| (*id, look(&live.call, &channels, &bridges))).collect();
-        for (id, listed) in inputs {
-            self.apply(id, Input::Listed(listed));
-        }
-        self.meet_strangers(&listing).await;
-        self.end_unclaimed().await;
-    }
-
-    /// Channels and bridges of ours that no call knows, twice in a row: callers are adopted, the rest is cleared away.
-    async fn meet_strangers(&mut self, listing: &Listing) {
-        let mut strangers = HashSet::new();
-        for channel in &listing.channels {
-            if self.knows(&channel.id) {
-                continue;
-            }
-            let twice = self.strangers.contains(&channel.id);
-            if let Some(arrival) = inbound(channel) {
-                if twice {
-                    log::warn!(channel = channel.id.as_str(); "a caller nobody knew is taken in");
-                    self.caller_arrived(channel.id.clone(), self.shared.life.clock().now(), arrival).await;
-                }
-            } else if owner_of(&channel.id).is_some() {
-                if twice {
-                    self.hang_up_stranger(&channel.id).await;
-                }
-            } else {
-                continue;
-            }
-            strangers.insert(channel.id.clone());
-        }
-        for bridge in &listing.bridges {
-            let ours = owner_of(&bridge.id).is_some_and(|id| !self.calls.contains_key(&id));
-            if !ours {
-                continue;
-            }
-            if self.strangers.contains(&bridge.id)
-                && let Err(error) = self.shared.ari.remove_bridge(&bridge.id).await
-            {
-                log::warn!(bridge = bridge.id.as_str(), error:% = error; "a bridge of no call stays");
-            }
-            strangers.insert(bridge.id.clone());
-        }
-        self.strangers = strangers;
-    }
-
-    fn knows(&self, channel: &str) -> bool {
-        let as_leg = owner_of(channel).and_then(|id| self.calls.get(&id)).and_then(|live| live.call.leg());
-        self.by_caller.contains_key(channel) || as_leg.is_some_and(|leg| leg.channel == channel)
-    }
-
-    async fn hang_up_stranger(&self, channel: &str) {
-        self.shared.metrics.orphans.inc();
-        log::warn!(channel; "a channel of ours that no call knows is hung up");
-        if let Err(error) = self.shared.ari.hang_up(channel, NORMAL).await {
-            log::warn!(channel, error:% = error; "it was not hung up");
-        }
-    }
-
-    /// Interactions on this node without call and channel end: nobody will ever speak for them.
-    async fn end_unclaimed(&mut self) {
-        let calls = &self.calls;
-        self.unclaimed.retain(|id, _| !calls.contains_key(id));
-        let mut over = Vec::new();
-        for (id, (tenant, listings)) in &mut self.unclaimed {
-            *listings += 1;
-            if *listings >= UNCLAIMED_LISTINGS {
-                over.push((*id, *tenant));
-            }
-        }
-        for (interaction, tenant) in over {
-            self.unclaimed.remove(&interaction);
-            log::warn!(interaction:% = interaction; "an interaction without a channel is ended");
-            self.append(tenant, Command::EndInteraction { interaction, reason: EndReason::NodeLost, at_ms: None })
-                .await;
         }
     }
 

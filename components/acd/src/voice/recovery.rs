@@ -2,6 +2,7 @@
 //! entry on effects are news.
 
 use std::collections::HashMap;
+use std::iter::once;
 
 use ringdown_acd_core::call::{Call, Input};
 use ringdown_domain::{InteractionId, InteractionState, NodeId, TenantId};
@@ -50,10 +51,12 @@ fn parse(text: &str) -> Option<Call> {
 
 /// What the state of an interaction says to its call, as the effects would have.
 pub(crate) fn inputs(record: &InteractionRecord, call: &Call, config: &CompiledConfig) -> Vec<Input> {
+    // That there is a record is the router's answer to its creation.
+    let created = Input::Created { refused: None };
     match &record.state {
-        InteractionState::Waiting => withdrawn(call, None),
+        InteractionState::Waiting => once(created).chain(withdrawn(call, None)).collect(),
         InteractionState::Offered { agent, offer, deadline_ms } => {
-            let mut inputs = withdrawn(call, Some(*offer));
+            let mut inputs: Vec<Input> = once(created).chain(withdrawn(call, Some(*offer))).collect();
             let user = config.agents.get(agent).and_then(|agent| agent.sip_user.clone());
             let address = user.map(|user| format!("{user}@{}", config.meta.realm));
             inputs.push(Input::Offer { offer: *offer, agent: *agent, address, deadline_ms: *deadline_ms });
@@ -65,11 +68,9 @@ pub(crate) fn inputs(record: &InteractionRecord, call: &Call, config: &CompiledC
 }
 
 /// A leg for an offer that is not the current one is withdrawn.
-fn withdrawn(call: &Call, current: Option<ringdown_domain::OfferId>) -> Vec<Input> {
-    match call.leg() {
-        Some(leg) if Some(leg.offer) != current => vec![Input::Withdraw { offer: leg.offer }],
-        Some(_) | None => Vec::new(),
-    }
+fn withdrawn(call: &Call, current: Option<ringdown_domain::OfferId>) -> Option<Input> {
+    let leg = call.leg().filter(|leg| Some(leg.offer) != current)?;
+    Some(Input::Withdraw { offer: leg.offer })
 }
 
 /// The interaction of a caller's channel: the same each time, so that a call adopted twice is one call.

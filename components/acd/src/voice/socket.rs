@@ -1,4 +1,5 @@
-//! Where Asterisk's websocket arrives. Only the node's owner accepts it; Asterisk tries again four times a second.
+//! The websocket that brings Asterisk's events, and where Asterisk's own arrives. Only the node's owner accepts it; Asterisk
+//! tries again four times a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use super::Config;
 /// Events on their way from the socket to the node. When it is full, Asterisk waits, and queues on its side.
 const EVENTS: usize = 4_096;
 /// The largest event: a channel with all its fields has about 2 kB.
-const MAX_EVENT_BYTES: usize = 262_144;
+pub(super) const MAX_EVENT_BYTES: usize = 262_144;
 /// We ping this often; an Asterisk that says nothing for three pings is gone.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
@@ -30,8 +31,8 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 pub(crate) enum Arrived {
     /// The websocket is open. The number tells connections apart.
     Connected(u64),
-    /// An event's text.
-    Event(String),
+    /// An event's text, on this connection.
+    Event(u64, String),
     /// This connection is over.
     Disconnected(u64),
 }
@@ -70,7 +71,13 @@ impl Gate {
         self.lock().owner = None;
     }
 
-    fn enter(&self) -> Option<(u64, mpsc::Sender<Arrived>)> {
+    /// Whether this process owns the node.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().owner.as_ref().is_some_and(|owner| !owner.is_closed())
+    }
+
+    /// A number for a new connection, and where its events go; none when this process does not own the node.
+    pub(crate) fn enter(&self) -> Option<(u64, mpsc::Sender<Arrived>)> {
         let mut state = self.lock();
         let owner = state.owner.clone().filter(|owner| !owner.is_closed())?;
         state.connections += 1;
@@ -103,11 +110,48 @@ async fn upgrade(State(gate): State<Gate>, headers: HeaderMap, upgrade: WebSocke
     let Some((number, owner)) = gate.enter() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "not the owner of this node\n").into_response();
     };
-    upgrade.protocols(["ari"]).max_message_size(MAX_EVENT_BYTES).on_upgrade(move |socket| relay(number, owner, socket))
+    upgrade
+        .protocols(["ari"])
+        .max_message_size(MAX_EVENT_BYTES)
+        .on_upgrade(move |socket| relay(number, owner, Accepted(socket)))
+}
+
+/// What a websocket says.
+pub(super) enum Heard {
+    /// An event's text.
+    Event(String),
+    /// It lives.
+    Life,
+    /// It is over.
+    End,
+}
+
+/// A websocket, whichever side opened it.
+pub(super) trait Line {
+    async fn next(&mut self) -> Heard;
+
+    /// `false` when it is over.
+    async fn ping(&mut self) -> bool;
+}
+
+struct Accepted(WebSocket);
+
+impl Line for Accepted {
+    async fn next(&mut self) -> Heard {
+        match self.0.recv().await {
+            Some(Ok(Message::Text(text))) => Heard::Event(text.to_string()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_))) => Heard::Life,
+            Some(Ok(Message::Close(_)) | Err(_)) | None => Heard::End,
+        }
+    }
+
+    async fn ping(&mut self) -> bool {
+        self.0.send(Message::Ping(axum::body::Bytes::new())).await.is_ok()
+    }
 }
 
 /// Hands events on until either side is gone.
-async fn relay(number: u64, owner: mpsc::Sender<Arrived>, mut socket: WebSocket) {
+pub(super) async fn relay(number: u64, owner: mpsc::Sender<Arrived>, mut line: impl Line) {
     if owner.send(Arrived::Connected(number)).await.is_err() {
         return;
     }
@@ -115,21 +159,17 @@ async fn relay(number: u64, owner: mpsc::Sender<Arrived>, mut socket: WebSocket)
     let mut heard = Instant::now();
     loop {
         tokio::select! {
-            message = socket.recv() => {
+            said = line.next() => {
                 heard = Instant::now();
-                match message {
-                    Some(Ok(Message::Text(text))) => {
-                        if owner.send(Arrived::Event(text.to_string())).await.is_err() {
-                            break;
-                        }
-                    }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_))) => {}
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                match said {
+                    Heard::Event(text) => if owner.send(Arrived::Event(number, text)).await.is_err() { break },
+                    Heard::Life => {}
+                    Heard::End => break,
                 }
             }
             _ = ping.tick() => {
                 let dead = heard.elapsed() > PING_EVERY * 3;
-                if dead || owner.is_closed() || socket.send(Message::Ping(axum::body::Bytes::new())).await.is_err() {
+                if dead || owner.is_closed() || !line.ping().await {
                     break;
                 }
             }

@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use ringdown_acd_core::call::{Call, Input, LegEnd, Order};
+use ringdown_acd_core::call::{CONGESTION, Call, Input, LegEnd, NORMAL_CLEARING, Order};
 use ringdown_domain::{CommandId, Delivery, InteractionId, Media, NodeId, PhoneNumber, QueueId, TimestampMs};
 use ringdown_events::{Command, Done, NewInteraction, Outcome, Refusal, RefusalCode};
 use ringdown_redis_store::{Answer, Retry, StoreError, keys, redis};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::Shared;
 use super::ari::{AriError, Dialling};
@@ -22,8 +23,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 const ORDER_TRIES: u32 = 3;
 /// A record outlives its call by this: for the person who asks what happened.
 const RECORD_KEPT_S: u64 = 3_600;
-/// Q.850 16, normal clearing.
-const NORMAL: u16 = 16;
 
 /// What a call is besides its machine: fixed from its arrival.
 #[derive(Clone, Debug)]
@@ -78,7 +77,7 @@ const fn is_for_router(order: &Order) -> bool {
         Order::AnswerWithMusic
         | Order::Dial { .. }
         | Order::Forget
-        | Order::HangUpCaller
+        | Order::HangUpCaller(_)
         | Order::HangUpLeg(_)
         | Order::Join(_)
         | Order::RemoveBridges => false,
@@ -94,16 +93,28 @@ struct Work {
 }
 
 impl Work {
+    /// Answering with music takes four requests, and a phone need not wait for them: it rings beside. What moves the caller
+    /// elsewhere waits.
     async fn media(self, mut orders: mpsc::Receiver<(Call, Vec<Order>)>) {
+        let mut music = JoinSet::new();
         while let Some((call, list)) = orders.recv().await {
             let forget = list.contains(&Order::Forget);
             if let Err(error) = self.write_record(&call, forget).await {
                 log::warn!(interaction:% = call.interaction, error:% = error; "the call record could not be written");
             }
             for order in list {
-                self.carry_out(&call, &order).await;
+                if !is_about_leg_only(&order) {
+                    finish(&mut music).await;
+                }
+                if order == Order::AnswerWithMusic {
+                    let (work, call) = (self.clone(), call.clone());
+                    music.spawn(async move { work.carry_out(&call, &order).await });
+                } else {
+                    self.carry_out(&call, &order).await;
+                }
             }
         }
+        finish(&mut music).await;
     }
 
     async fn write_record(&self, call: &Call, last: bool) -> Result<(), StoreError> {
@@ -165,8 +176,8 @@ impl Work {
                 };
                 ("dial", ari.dial(&leg).await)
             }
-            Order::HangUpCaller => ("hang_up", ari.hang_up(&call.caller, NORMAL).await),
-            Order::HangUpLeg(channel) => ("hang_up", ari.hang_up(channel, NORMAL).await),
+            Order::HangUpCaller(cause) => ("hang_up", ari.hang_up(&call.caller, *cause).await),
+            Order::HangUpLeg(channel) => ("hang_up", ari.hang_up(channel, NORMAL_CLEARING).await),
             Order::Join(channel) => ("join", ari.join(call.interaction, &call.caller, channel).await),
             Order::RemoveBridges => ("remove_bridges", ari.remove_bridges(call.interaction).await),
             Order::AcceptOffer(_)
@@ -194,7 +205,7 @@ impl Work {
             let answer = self.send(command).await;
             let input = match (&order, answer) {
                 (_, None) => None,
-                (Order::Create, Some(answer)) => Some(Input::Created { accepted: created(&answer) }),
+                (Order::Create, Some(answer)) => Some(Input::Created { refused: refusal_cause(&answer) }),
                 (Order::AcceptOffer(offer), Some(answer)) => {
                     Some(Input::Accepted { offer: *offer, accepted: answer.is_ok() })
                 }
@@ -221,7 +232,7 @@ impl Work {
             Order::AnswerWithMusic
             | Order::Dial { .. }
             | Order::Forget
-            | Order::HangUpCaller
+            | Order::HangUpCaller(_)
             | Order::HangUpLeg(_)
             | Order::Join(_)
             | Order::RemoveBridges => None,
@@ -281,11 +292,26 @@ impl Work {
     }
 }
 
-/// A duplicate is a success: the id is made from the channel, so it is the same call.
-fn created(answer: &Result<Done, Refusal>) -> bool {
+const fn is_about_leg_only(order: &Order) -> bool {
+    matches!(order, Order::Dial { .. } | Order::HangUpLeg(_))
+}
+
+async fn finish(music: &mut JoinSet<()>) {
+    while let Some(ended) = music.join_next().await {
+        if let Err(error) = ended {
+            log::error!(error:% = error; "answering a caller failed inside; the listing repeats it");
+        }
+    }
+}
+
+/// The Q.850 cause a caller is refused with; none when there is an interaction. A duplicate is a success: the id is made
+/// from the channel, so it is the same call. Whatever else the reason, the carrier may go another way.
+fn refusal_cause(answer: &Result<Done, Refusal>) -> Option<u16> {
     match answer {
-        Ok(_) => true,
-        Err(refusal) => refusal.code == RefusalCode::DuplicateInteraction,
+        Ok(_) => None,
+        Err(refusal) if refusal.code == RefusalCode::DuplicateInteraction => None,
+        Err(refusal) if refusal.code == RefusalCode::InteractionEnded => Some(NORMAL_CLEARING),
+        Err(_) => Some(CONGESTION),
     }
 }
 

@@ -59,6 +59,26 @@ pub fn node_name(env: &mut Reader) -> Option<Option<String>> {
     .optional()
 }
 
+/// Which side opens the websocket that carries ARI's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AriWebsocket {
+    /// Asterisk, to the ACD; it queues what happens while the ACD is away. Asterisk 22.
+    Outbound,
+    /// The ACD, to Asterisk; what happens while it is away is found by listing. Any Asterisk from 20.
+    Inbound,
+}
+
+/// `RINGDOWN_ARI_WEBSOCKET`: the same for the ACD's voice duty and for the provisioner that renders its Asterisk.
+pub fn ari_websocket(env: &mut Reader) -> Option<AriWebsocket> {
+    env.choice("RINGDOWN_ARI_WEBSOCKET", &[("outbound", AriWebsocket::Outbound), ("inbound", AriWebsocket::Inbound)])
+        .default("outbound")
+        .about(
+            "Who opens the websocket for ARI's events, as Asterisk sees it: outbound (Asterisk 22, loses nothing while \
+             the ACD is away) or inbound (older ones). The same on acd and provisioner.",
+        )
+        .read()
+}
+
 /// `RINGDOWN_ADMIN_ADDRESS`: where health and metrics are served; `port` is the daemon's own default on loopback.
 pub fn admin_address(env: &mut Reader, port: u16) -> Option<SocketAddr> {
     env.socket_address("RINGDOWN_ADMIN_ADDRESS")

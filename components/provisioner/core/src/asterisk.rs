@@ -34,8 +34,8 @@ pub struct Settings {
     pub registrar: SocketAddr,
     /// Where ARI answers.
     pub http: SocketAddr,
-    /// Where the ACD waits for this node's websocket, as `ws://127.0.0.1:8012/ari`.
-    pub acd_url: String,
+    /// Where the ACD waits for this node's websocket, as `ws://127.0.0.1:8012/ari`; none: the ACD opens it.
+    pub acd_url: Option<String>,
     /// ARI's user: 1 to 64 of `A-Z a-z 0-9 _ -`.
     pub ari_user: String,
     /// ARI's password, and what the node shows to the ACD: 16 to 128 of `A-Z a-z 0-9 _ -`.
@@ -185,7 +185,11 @@ fn check_settings(settings: &Settings) -> Result<(), RenderError> {
             settings.modules.starts_with('/') && all(&settings.modules, &path),
             "an absolute path of A-Z a-z 0-9 / . _ -",
         ),
-        ("acd_url", settings.acd_url.starts_with("ws://") && all(&settings.acd_url, &url), "ws://host:port/path"),
+        (
+            "acd_url",
+            settings.acd_url.as_ref().is_none_or(|text| text.starts_with("ws://") && all(text, &url)),
+            "ws://host:port/path",
+        ),
         ("ari_user", all(&settings.ari_user, &word), "1 or more of A-Z a-z 0-9 _ -"),
         (
             "ari_password",

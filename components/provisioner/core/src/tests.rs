@@ -139,7 +139,7 @@ fn settings() -> Settings {
         sip: address("127.0.0.1:5070"),
         registrar: address("127.0.0.1:5060"),
         http: address("127.0.0.1:7088"),
-        acd_url: "ws://127.0.0.1:8012/ari".to_owned(),
+        acd_url: Some("ws://127.0.0.1:8012/ari".to_owned()),
         ari_user: "ringdown".to_owned(),
         ari_password: "0123456789abcdef".to_owned(),
         rtp_ports: (16_384, 32_767),
@@ -167,6 +167,14 @@ fn the_files_of_an_instance() {
 }
 
 #[test]
+fn where_the_acd_opens_the_websocket_asterisk_opens_none() {
+    let files = render(&Settings { acd_url: None, ..settings() }, &trunks()).unwrap();
+    for name in ["etc/ari.conf", "etc/websocket_client.conf"] {
+        assert!(!files[name].contains("[ringdown-acd]"), "{name}: {}", files[name]);
+    }
+}
+
+#[test]
 fn a_setting_that_would_break_out_of_its_line_is_refused() {
     let check = |change: fn(&mut Settings), expected: &str| {
         let mut settings = settings();
@@ -180,7 +188,7 @@ fn a_setting_that_would_break_out_of_its_line_is_refused() {
     check(|s| s.folder = "srv".to_owned(), "folder");
     check(|s| s.folder = "/srv\n[x]".to_owned(), "folder");
     check(|s| s.modules = "/a;b".to_owned(), "modules");
-    check(|s| s.acd_url = "ws://x\n".to_owned(), "acd_url");
+    check(|s| s.acd_url = Some("ws://x\n".to_owned()), "acd_url");
     check(|s| s.ari_user = "a]".to_owned(), "ari_user");
     check(|s| s.ari_password = "short".to_owned(), "ari_password");
     check(|s| s.rtp_ports = (10_001, 20_000), "rtp_ports");

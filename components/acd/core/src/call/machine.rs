@@ -7,6 +7,9 @@ use super::outcome::{LegEnd, judge};
 
 /// A phone that has not rung after this is dead: a live one answers 180 within a round trip.
 pub const DEAD_PHONE_MS: u64 = 2_000;
+/// A caller whose call the router has not confirmed after this is answered anyway: nobody is refused because the router is
+/// away.
+pub const ANSWER_ANYWAY_MS: u64 = 500;
 /// A leg younger than this may be missing from a listing that was taken while it was made.
 const LISTING_GRACE_MS: u64 = 3_000;
 
@@ -29,8 +32,22 @@ pub struct Call {
     legs: u32,
     /// The offer for which both legs were joined.
     joined: Option<OfferId>,
+    /// The caller was answered, or is just being answered. Before, a refusal is a SIP error; afterwards it is a hang-up.
+    answered: bool,
+    /// What the router was told of the interaction's end. Its answer may be lost with the process that asked: a successor
+    /// tells it again.
+    reported: Option<End>,
     /// The interaction is over; what is left is cleaned up.
     over: bool,
+}
+
+/// How and when an interaction ended, as its legs showed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Who or what ended it.
+    pub reason: EndReason,
+    /// True time.
+    pub at_ms: TimestampMs,
 }
 
 /// The leg to an agent's phone.
@@ -76,8 +93,8 @@ pub enum Input {
     },
     /// The router's answer to the creation: the call is wanted, or not.
     Created {
-        /// Whether it has an interaction now.
-        accepted: bool,
+        /// Why not, as a Q.850 cause; none: it has an interaction now.
+        refused: Option<u16>,
     },
     /// The router's answer to the acceptance of an offer.
     Accepted {
@@ -173,8 +190,8 @@ pub enum Order {
     FailOffer(OfferId, OfferFailure, Option<u16>),
     /// Nothing is left: forget the call and its record.
     Forget,
-    /// To Asterisk: hang up the caller.
-    HangUpCaller,
+    /// To Asterisk: hang up the caller with this Q.850 cause; one who was not answered gets the SIP error it stands for.
+    HangUpCaller(u16),
     /// To Asterisk: hang up a leg.
     HangUpLeg(String),
     /// To Asterisk: join caller and leg.
@@ -185,8 +202,13 @@ pub enum Order {
     RingOffer(OfferId),
 }
 
+/// Q.850 16: normal clearing.
+pub const NORMAL_CLEARING: u16 = 16;
+/// Q.850 34: no circuit available; the caller's side hears 503 and may go another way.
+pub const CONGESTION: u16 = 34;
+
 impl Call {
-    /// A call that has just arrived, and what to do first.
+    /// A call that has just arrived, and what to do first. It is answered when the router has confirmed it.
     #[must_use]
     pub fn arrived(
         tenant: TenantId,
@@ -203,9 +225,11 @@ impl Call {
             leg: None,
             legs: 0,
             joined: None,
+            answered: false,
+            reported: None,
             over: false,
         };
-        (call, vec![Order::Create, Order::AnswerWithMusic])
+        (call, vec![Order::Create])
     }
 
     /// The agent's leg, if there is one.
@@ -218,6 +242,12 @@ impl Call {
     #[must_use]
     pub const fn joined(&self) -> Option<OfferId> {
         self.joined
+    }
+
+    /// What the router was told of the end, if the legs showed one.
+    #[must_use]
+    pub const fn reported(&self) -> Option<End> {
+        self.reported
     }
 
     /// Whether the interaction is over and only remains are left.
@@ -235,6 +265,9 @@ impl Call {
     /// When [`Input::Tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<TimestampMs> {
+        if !self.answered && !self.over {
+            return Some(self.arrived_at_ms.plus_ms(ANSWER_ANYWAY_MS));
+        }
         let leg = self.leg.as_ref()?;
         (leg.stage == LegStage::Dialling).then(|| leg.dialled_at_ms.plus_ms(DEAD_PHONE_MS))
     }
@@ -245,14 +278,11 @@ impl Call {
         let mut orders = Vec::new();
         match input {
             Input::CallerGone { at_ms } => self.caller_gone(at_ms, &mut orders),
-            Input::Created { accepted } => {
-                if !accepted {
-                    self.finish(&mut orders);
-                }
-            }
+            Input::Created { refused: None } => self.answer(&mut orders),
+            Input::Created { refused: Some(cause) } => self.finish(cause, &mut orders),
             Input::Accepted { offer, accepted } => self.accepted(offer, accepted, &mut orders),
             Input::Connect { offer } => self.connect(now, offer, &mut orders),
-            Input::End => self.finish(&mut orders),
+            Input::End => self.finish(NORMAL_CLEARING, &mut orders),
             Input::LegRinging { channel } => self.leg_ringing(&channel, &mut orders),
             Input::LegAnswered { channel } => self.leg_answered(&channel, &mut orders),
             Input::LegGone { channel, end, at_ms } => self.leg_gone(&channel, end, at_ms, &mut orders),
@@ -270,6 +300,13 @@ impl Call {
         orders
     }
 
+    fn answer(&mut self, orders: &mut Vec<Order>) {
+        if !self.answered && !self.over && self.caller_here {
+            self.answered = true;
+            orders.push(Order::AnswerWithMusic);
+        }
+    }
+
     fn offered(
         &mut self,
         now: TimestampMs,
@@ -283,6 +320,8 @@ impl Call {
         if known || self.over || !self.caller_here || self.joined == Some(offer) {
             return;
         }
+        // An offer is a confirmation too, and may come before it.
+        self.answer(orders);
         let Some(address) = address else {
             orders.push(Order::FailOffer(offer, OfferFailure::Unreachable, None));
             return;
@@ -350,7 +389,7 @@ impl Call {
                 self.joined = Some(offer);
             }
             // The agent hung up between the answer and the commit: the interaction cannot stay connected to nobody.
-            Some(_) | None => orders.push(Order::EndInteraction(EndReason::AgentHangup, now)),
+            Some(_) | None => self.report(EndReason::AgentHangup, now, orders),
         }
     }
 
@@ -366,8 +405,8 @@ impl Call {
             return;
         }
         if self.joined == Some(leg.offer) {
-            orders.push(Order::EndInteraction(EndReason::AgentHangup, at_ms));
-            self.finish(orders);
+            self.report(EndReason::AgentHangup, at_ms, orders);
+            self.finish(NORMAL_CLEARING, orders);
         } else if !leg.settled {
             let failure = if leg.stage == LegStage::Answered { OfferFailure::Rejected } else { judge(end, leg.rang) };
             orders.push(Order::FailOffer(leg.offer, failure, end.sip_code));
@@ -378,8 +417,13 @@ impl Call {
         if !std::mem::replace(&mut self.caller_here, false) || self.over {
             return;
         }
-        orders.push(Order::EndInteraction(EndReason::CallerHangup, at_ms));
-        self.finish(orders);
+        self.report(EndReason::CallerHangup, at_ms, orders);
+        self.finish(NORMAL_CLEARING, orders);
+    }
+
+    fn report(&mut self, reason: EndReason, at_ms: TimestampMs, orders: &mut Vec<Order>) {
+        self.reported = Some(End { reason, at_ms });
+        orders.push(Order::EndInteraction(reason, at_ms));
     }
 
     fn listed(&mut self, now: TimestampMs, listed: Listed, orders: &mut Vec<Order>) {
@@ -394,14 +438,14 @@ impl Call {
             self.caller_gone(now, orders);
         } else if was_over {
             // An earlier hang-up got lost.
-            orders.push(Order::HangUpCaller);
+            orders.push(Order::HangUpCaller(NORMAL_CLEARING));
         } else if !self.over && now.since_ms(self.arrived_at_ms) > LISTING_GRACE_MS {
             self.repair(listed, orders);
         }
     }
 
     /// Repeats what did not happen: a bridge order that got lost with the process that gave it.
-    fn repair(&self, listed: Listed, orders: &mut Vec<Order>) {
+    fn repair(&mut self, listed: Listed, orders: &mut Vec<Order>) {
         match &self.leg {
             Some(leg) if self.joined == Some(leg.offer) => {
                 if !listed.joined && listed.leg {
@@ -410,6 +454,7 @@ impl Call {
             }
             Some(_) | None => {
                 if !listed.caller_bridged {
+                    self.answered = true;
                     orders.push(Order::AnswerWithMusic);
                 }
             }
@@ -419,6 +464,9 @@ impl Call {
     fn tick(&mut self, now: TimestampMs, orders: &mut Vec<Order>) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
+        }
+        if !self.answered {
+            return self.answer(orders);
         }
         if let Some(leg) = &self.leg {
             orders.push(Order::FailOffer(leg.offer, OfferFailure::Unreachable, None));
@@ -437,13 +485,13 @@ impl Call {
     }
 
     /// The interaction is over: everything that is left is hung up.
-    fn finish(&mut self, orders: &mut Vec<Order>) {
+    fn finish(&mut self, cause: u16, orders: &mut Vec<Order>) {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
         self.drop_leg(orders);
         if self.caller_here {
-            orders.push(Order::HangUpCaller);
+            orders.push(Order::HangUpCaller(cause));
         }
     }
 }

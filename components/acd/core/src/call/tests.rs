@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 use ringdown_domain::{AgentId, EndReason, InteractionId, OfferFailure, OfferId, TenantId, TimestampMs};
 
-use super::{Call, DEAD_PHONE_MS, Input, LegEnd, LegStage, Listed, Order, judge};
+use super::{
+    ANSWER_ANYWAY_MS, CONGESTION, Call, DEAD_PHONE_MS, End, Input, LegEnd, LegStage, Listed, NORMAL_CLEARING, Order,
+    judge,
+};
 
 const START: TimestampMs = TimestampMs(1_000_000);
 
@@ -18,7 +21,7 @@ fn new_call() -> Call {
         "caller".to_owned(),
         START,
     );
-    assert_eq!(orders, [Order::Create, Order::AnswerWithMusic]);
+    assert_eq!(orders, [Order::Create]);
     call
 }
 
@@ -46,7 +49,7 @@ fn at(stage: &str) -> Call {
     let answered = |call: &Call| Input::LegAnswered { channel: channel(call) };
     for step in ["waiting", "dialling", "ringing", "answered", "talking"] {
         let input = match step {
-            "waiting" => Input::Created { accepted: true },
+            "waiting" => Input::Created { refused: None },
             "dialling" => offered(1),
             "ringing" => ringing(&call),
             "answered" => answered(&call),
@@ -75,7 +78,7 @@ fn leg_name() -> String {
 #[test]
 fn the_way_of_a_call_that_goes_well() {
     let mut call = new_call();
-    assert_eq!(call.take(START, Input::Created { accepted: true }), []);
+    assert_eq!(call.take(START, Input::Created { refused: None }), [Order::AnswerWithMusic]);
     let dial = call.take(START, offered(1));
     let expected =
         Order::Dial { channel: leg_name(), offer: offer(1), address: "ada@demo.invalid".to_owned(), ring_ms: 15_000 };
@@ -94,6 +97,43 @@ fn the_way_of_a_call_that_goes_well() {
 }
 
 #[test]
+fn a_caller_is_answered_when_the_router_confirmed_or_took_too_long() {
+    let mut call = new_call();
+    assert_eq!(call.deadline(), Some(START.plus_ms(ANSWER_ANYWAY_MS)));
+    assert_eq!(call.take(START.plus_ms(ANSWER_ANYWAY_MS - 1), Input::Tick), []);
+    let late = START.plus_ms(ANSWER_ANYWAY_MS);
+    assert_eq!(call.take(late, Input::Tick), [Order::AnswerWithMusic]);
+    assert_eq!(call.deadline(), None);
+    assert_eq!(call.take(late, Input::Created { refused: None }), [], "once");
+    // An offer that overtook the confirmation says as much.
+    let mut call = new_call();
+    let orders = call.take(START, offered(1));
+    assert!(matches!(&orders[..], [Order::AnswerWithMusic, Order::Dial { .. }]), "{orders:?}");
+}
+
+#[test]
+fn a_caller_the_router_refuses_hears_an_error_instead_of_an_answer() {
+    let mut call = new_call();
+    let refused = Input::Created { refused: Some(CONGESTION) };
+    assert_eq!(call.take(START, refused.clone()), [Order::HangUpCaller(CONGESTION)]);
+    assert_eq!(call.deadline(), None, "it is not answered any more");
+    assert_eq!(call.take(START.plus_ms(ANSWER_ANYWAY_MS), Input::Tick), []);
+    let orders = call.take(START, Input::CallerGone { at_ms: START });
+    assert_eq!(orders, [Order::RemoveBridges, Order::Forget], "the router has no interaction to end");
+}
+
+#[test]
+fn a_successor_finds_how_it_ended() {
+    let mut call = at("talking");
+    assert_eq!(call.reported(), None);
+    let input = gone(&call, None);
+    drop(call.take(START.plus_ms(60), input));
+    assert_eq!(call.reported(), Some(End { reason: EndReason::AgentHangup, at_ms: START.plus_ms(50) }));
+    let record = serde_json::to_string(&call).unwrap();
+    assert_eq!(serde_json::from_str::<Call>(&record).unwrap(), call);
+}
+
+#[test]
 fn a_caller_who_leaves_ends_everything_at_every_stage() {
     let input = |_: &Call| Input::CallerGone { at_ms: START };
     let ended = Order::EndInteraction(EndReason::CallerHangup, START);
@@ -105,9 +145,9 @@ fn a_caller_who_leaves_ends_everything_at_every_stage() {
 
 #[test]
 fn the_routers_end_hangs_up_what_is_left() {
-    check("waiting", |_| Input::End, &[Order::HangUpCaller]);
+    check("waiting", |_| Input::End, &[Order::HangUpCaller(NORMAL_CLEARING)]);
     for stage in ["dialling", "ringing", "answered", "talking"] {
-        check(stage, |_| Input::End, &[Order::HangUpLeg(leg_name()), Order::HangUpCaller]);
+        check(stage, |_| Input::End, &[Order::HangUpLeg(leg_name()), Order::HangUpCaller(NORMAL_CLEARING)]);
     }
 }
 
@@ -120,7 +160,7 @@ fn a_leg_that_ends_is_reported_once_with_its_reason() {
     check("ringing", |call| gone(call, Some(480)), &failed(OfferFailure::NoAnswer, Some(480)));
     check("answered", |call| gone(call, None), &failed(OfferFailure::Rejected, None));
     let ended = Order::EndInteraction(EndReason::AgentHangup, START.plus_ms(50));
-    check("talking", |call| gone(call, None), &[ended, Order::HangUpCaller]);
+    check("talking", |call| gone(call, None), &[ended, Order::HangUpCaller(NORMAL_CLEARING)]);
 }
 
 #[test]
@@ -202,7 +242,7 @@ fn a_listing_finds_what_ended_without_a_word_and_repeats_what_did_not_happen() {
     check(
         "talking",
         Listed { leg: false, joined: false, ..all },
-        &[ended(EndReason::AgentHangup), Order::HangUpCaller],
+        &[ended(EndReason::AgentHangup), Order::HangUpCaller(NORMAL_CLEARING)],
     );
     check("talking", Listed { caller: false, ..all }, &[ended(EndReason::CallerHangup), Order::HangUpLeg(leg_name())]);
     let failed = Order::FailOffer(offer(1), OfferFailure::NoAnswer, None);
@@ -224,7 +264,7 @@ impl Media {
         for order in orders {
             match order {
                 Order::Dial { channel, .. } => self.legs.push(channel.clone()),
-                Order::HangUpCaller => self.caller = false,
+                Order::HangUpCaller(_) => self.caller = false,
                 Order::HangUpLeg(name) => self.legs.retain(|leg| leg != name),
                 Order::Join(name) => self.joined = Some(name.clone()),
                 Order::FailOffer(offer, ..) => reported.push(*offer),
@@ -261,6 +301,7 @@ proptest! {
             let current = call.leg().map(|leg| (leg.channel.clone(), leg.offer));
             let input = match (step, current) {
                 (0, _) => { next += 1; offered(next) }
+                (9, _) => Input::Created { refused: lost.then_some(CONGESTION) },
                 (1, Some((channel, _))) => Input::LegRinging { channel },
                 (2, Some((channel, _))) => Input::LegAnswered { channel },
                 (3, Some((_, offer))) => Input::Connect { offer },
