@@ -1,0 +1,5 @@
+//! Hosts to try the appliance on: real systemd machines that boot, are cut from power and network, and boot again.
+//!
+//! [`fleet`] makes them; the tests in `tests/` say what a contact centre made of them must do.
+
+pub mod fleet;
