@@ -1,7 +1,9 @@
 //! A tenant with agents, its Redis and acd processes, for the suites of the router duty.
 
+pub mod clerks;
 pub mod ledger;
 pub mod load;
+pub mod office;
 pub mod peer;
 pub mod random;
 
@@ -20,6 +22,7 @@ use ringdown_redis_store::{
 use ringdown_test_support::{Appendfsync, Daemon, PrivateRedis, RedisOptions, wait_until, workspace_binary};
 use uuid::Uuid;
 
+use office::Office;
 use random::Random;
 
 /// How long an answer is asked for, again and again under the same id, before a test gives up.
@@ -36,8 +39,8 @@ pub struct World {
     pub pool: RedisPool,
     pub tenant: TenantId,
     pub client: CommandClient,
+    /// Who works here, and with which skills at first.
     pub agents: Vec<(AgentId, Vec<SkillName>)>,
-    pub config: CompiledConfig,
 }
 
 /// What a world is made of.
@@ -50,27 +53,35 @@ pub struct Shape {
 impl World {
     /// Redis with a configuration in force; no acd yet.
     pub async fn new(shape: &Shape) -> anyhow::Result<Self> {
-        // As the product's Redis is set up: a rewrite of the append-only file forks and takes a core for seconds, so it
-        // waits until the file is worth it; its data need no compression.
-        let directive = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let directives = vec![directive("auto-aof-rewrite-min-size", "2gb"), directive("rdbcompression", "no")];
-        let options = RedisOptions { appendfsync: shape.fsync, directives, ..Default::default() };
-        let redis = PrivateRedis::start(options).await?;
+        let mut random = Random::new(shape.seed);
+        let agents: Vec<_> =
+            (0..shape.agents).map(|_| (AgentId(Uuid::now_v7()), random.skills(SKILLS_PER_AGENT))).collect();
+        let tenant = TenantId(Uuid::now_v7());
+        let world = Self::around(start_redis(shape.fsync).await?, tenant, agents)?;
+        let config = configuration(tenant, &world.agents);
+        let writer = ConfigWriter::new(world.pool.clone());
+        writer.write(&config).await?;
+        writer.flip(&config, None).await?;
+        Ok(world)
+    }
+
+    /// The same, with the configuration on its whole way: API, PostgreSQL, provisioner.
+    pub async fn with_office(shape: &Shape) -> anyhow::Result<(Self, Office)> {
+        let redis = start_redis(shape.fsync).await?;
+        let (office, agents) = Office::open(&redis.url(), shape).await?;
+        let world = Self::around(redis, office.tenant, agents)?;
+        office.wait_in_force(&world.pool, PATIENCE).await;
+        Ok((world, office))
+    }
+
+    fn around(redis: PrivateRedis, tenant: TenantId, agents: Vec<(AgentId, Vec<SkillName>)>) -> anyhow::Result<Self> {
         let redis_url = redis.url();
         let mut options = StoreOptions::from_url(&redis_url)?;
         options.max_connections = 32;
         let pool = RedisPool::new(options, StoreMetrics::default());
         let (client, tail) = CommandClient::new(pool.clone(), format!("suite-{}", Uuid::now_v7()));
         tokio::spawn(tail.run(std::future::pending()));
-        let tenant = TenantId(Uuid::now_v7());
-        let mut random = Random::new(shape.seed);
-        let agents: Vec<_> =
-            (0..shape.agents).map(|_| (AgentId(Uuid::now_v7()), random.skills(SKILLS_PER_AGENT))).collect();
-        let config = configuration(tenant, &agents);
-        let writer = ConfigWriter::new(pool.clone());
-        writer.write(&config).await?;
-        writer.flip(&config, None).await?;
-        Ok(Self { redis: tokio::sync::Mutex::new(redis), redis_url, pool, tenant, client, agents, config })
+        Ok(Self { redis: tokio::sync::Mutex::new(redis), redis_url, pool, tenant, client, agents })
     }
 
     /// Starts an acd with the router duty; does not wait.
@@ -170,6 +181,14 @@ impl World {
         })
         .await;
     }
+}
+
+/// As the product's Redis is set up: a rewrite of the append-only file forks and takes a core for seconds, so it waits until
+/// the file is worth it; its data need no compression.
+async fn start_redis(appendfsync: Appendfsync) -> anyhow::Result<PrivateRedis> {
+    let directive = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let directives = vec![directive("auto-aof-rewrite-min-size", "2gb"), directive("rdbcompression", "no")];
+    PrivateRedis::start(RedisOptions { appendfsync, directives, ..Default::default() }).await
 }
 
 /// A command that creates an interaction.

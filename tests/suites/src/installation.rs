@@ -98,7 +98,8 @@ pub fn describe(
     })
 }
 
-async fn init_admin(postgres: &str) -> anyhow::Result<()> {
+/// Makes the first administrator, `admin`.
+pub(crate) async fn init_admin(postgres: &str) -> anyhow::Result<()> {
     let output = tokio::process::Command::new(workspace_binary("ringdown-web-api")?)
         .arg("init-admin")
         .env_clear()

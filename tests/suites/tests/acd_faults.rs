@@ -1,7 +1,8 @@
-//! Nothing lost, stuck or doubled when routers and Redis die under load.
+//! Nothing lost, stuck or doubled when routers, Redis and PostgreSQL die under load.
 //!
-//! Real acd processes, real Redis with `appendfsync always`. `RINGDOWN_KILLS` (50) says how many routers are killed;
-//! `RINGDOWN_SEED` repeats a run's choices (not its timing).
+//! Real acd processes, real Redis with `appendfsync always`, real PostgreSQL with `fsync`. `RINGDOWN_KILLS` (50) says how many
+//! routers are killed; Redis and PostgreSQL are killed a twentieth as often, at least five times (`RINGDOWN_REDIS_KILLS`,
+//! `RINGDOWN_POSTGRES_KILLS`). `RINGDOWN_SEED` repeats a run's choices (not its timing).
 #![expect(clippy::print_stdout, reason = "a suite's report is its output")]
 
 use std::sync::Arc;
@@ -9,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::StreamExt;
-use ringdown_domain::{Delivery, EndReason, InteractionId};
+use ringdown_domain::{AgentId, Delivery, EndReason, InteractionId};
 use ringdown_events::{Command, Refusal};
 use ringdown_redis_store::snapshot;
+use ringdown_suites::acd_world::clerks::Clerks;
 use ringdown_suites::acd_world::ledger::{LedgerReader, judge};
 use ringdown_suites::acd_world::load::Load;
+use ringdown_suites::acd_world::office::{Death, Office};
 use ringdown_suites::acd_world::random::Random;
 use ringdown_suites::acd_world::{Shape, World, new_interaction, skill};
 use ringdown_test_support::{Appendfsync, Daemon, wait_until};
@@ -27,7 +30,11 @@ const JOURNAL: (&str, &str) = ("RINGDOWN_ACD_JOURNAL_LENGTH", "200000");
 const KEEP: (&str, &str) = ("RINGDOWN_ACD_KEEP_ENDED_S", "30");
 const AGENTS: usize = 300;
 const WORKERS: u64 = 48;
+/// Who change the configuration.
+const CLERKS: usize = 6;
 const TAKE_OVER: Duration = Duration::from_secs(20);
+/// Nobody's death: the longest time without any answer of the router that still counts as going on.
+const NO_PAUSE: Duration = Duration::from_secs(1);
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -36,6 +43,17 @@ fn number(name: &str, default: u64) -> u64 {
 /// Which of the daemons has a process id.
 fn place(acds: &mut [Daemon], pid: u32) -> Option<usize> {
     acds.iter_mut().position(|acd| acd.process().id() == pid)
+}
+
+fn announced_seed() -> u64 {
+    let seed = Random::seed();
+    println!("seed {seed}");
+    seed
+}
+
+/// How often a store is killed: five times in the plain run.
+fn store_kills(name: &str) -> u64 {
+    number(name, (number("RINGDOWN_KILLS", 50) / 20).max(5))
 }
 
 /// Two routers, one tenant, a load, and a ledger that reads along.
@@ -50,9 +68,12 @@ struct Scene {
 
 impl Scene {
     async fn begin(fsync: Appendfsync) -> anyhow::Result<Self> {
-        let seed = Random::seed();
-        println!("seed {seed}");
+        let seed = announced_seed();
         let world = World::new(&Shape { agents: AGENTS, fsync, seed }).await?;
+        Self::begin_in(world, seed).await
+    }
+
+    async fn begin_in(world: World, seed: u64) -> anyhow::Result<Self> {
         let acds = (0..2).map(|_| world.start_acd(&[LEASE, JOURNAL, KEEP])).collect::<anyhow::Result<Vec<Daemon>>>()?;
         world.wait_holder(TAKE_OVER).await;
         world.ready_all(64).await?;
@@ -140,7 +161,7 @@ async fn routers_killed_under_load_lose_nothing() -> anyhow::Result<()> {
 async fn redis_killed_under_load_loses_nothing() -> anyhow::Result<()> {
     let mut scene = Scene::begin(Appendfsync::Always).await?;
     let world = Arc::clone(&scene.world);
-    let kills = number("RINGDOWN_REDIS_KILLS", 5);
+    let kills = store_kills("RINGDOWN_REDIS_KILLS");
     for kill in 0..kills {
         let moment = Duration::from_millis(500 + scene.random.below(1_000));
         scene.let_pass(moment).await;
@@ -153,6 +174,76 @@ async fn redis_killed_under_load_loses_nothing() -> anyhow::Result<()> {
     let answered = scene.end().await?;
     println!("acd_faults_redis_kills {kills} count");
     println!("acd_faults_commands_answered {answered} count");
+    Ok(())
+}
+
+/// The whole chain from the API to the router, with PostgreSQL dying in it: routing does not notice, and every change of
+/// configuration that was acknowledged is there, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_killed_under_load_loses_nothing() -> anyhow::Result<()> {
+    let seed = announced_seed();
+    let (world, office) = World::with_office(&Shape { agents: AGENTS, fsync: Appendfsync::Always, seed }).await?;
+    let office = Arc::new(office);
+    let mut scene = Scene::begin_in(world, seed).await?;
+    let clerks = Arc::new(Clerks::new(office.founded.clone()));
+    let agents: Vec<AgentId> = scene.world.agents.iter().map(|(agent, _)| *agent).collect();
+    let at_work = agents.chunks(AGENTS / CLERKS).zip(1..).map(|(agents, number)| {
+        tokio::spawn(Arc::clone(&clerks).work(Arc::clone(&office), agents.to_vec(), seed ^ (number << 40)))
+    });
+    let at_work: Vec<_> = at_work.collect();
+    let kills = store_kills("RINGDOWN_POSTGRES_KILLS");
+    for kill in 0..kills {
+        let moment = Duration::from_millis(300 + scene.random.below(1_500));
+        scene.let_pass(moment).await;
+        office.kill_postgres(if scene.random.below(2) == 0 { Death::Whole } else { Death::Postmaster }).await?;
+        // Every third time away for longer than the API waits for a connection.
+        scene.let_pass(Duration::from_millis([50, 1_000, 4_000][kill as usize % 3])).await;
+        office.restart_postgres().await?;
+    }
+    scene.let_pass(Duration::from_secs(2)).await;
+    clerks.stop();
+    for clerk in at_work {
+        clerk.await??;
+    }
+    judge_configuration(&scene.world, &office, &clerks).await?;
+    let pause = scene.load.longest_pause();
+    let answered = scene.end().await?;
+    println!("acd_faults_postgres_kills {kills} count");
+    println!("acd_faults_commands_answered {answered} count");
+    println!("acd_faults_longest_pause_without_postgres {} ms", pause.as_millis());
+    assert!(pause < NO_PAUSE, "routing paused for {pause:?}");
+    Ok(())
+}
+
+/// Compares what was acknowledged with PostgreSQL, with the compiled configuration, and with what the router runs.
+async fn judge_configuration(world: &World, office: &Office, clerks: &Clerks) -> anyhow::Result<()> {
+    let expected = clerks.book().view.clone();
+    let written = office.written().await?;
+    let started = Instant::now();
+    let (in_force, running) = loop {
+        let views = (office.in_force(&world.pool).await?, office.running(&world.pool).await?);
+        if started.elapsed() > TAKE_OVER || (views.0 == written && views.1 == written) {
+            break views;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let (mut lost, mut doubled) = (Vec::new(), Vec::new());
+    for (place, seen) in [("PostgreSQL", &written), ("in force", &in_force), ("router", &running)] {
+        lost.extend(expected.without(seen).into_iter().map(|what| format!("{place} lacks {what}")));
+        doubled.extend(seen.without(&expected).into_iter().map(|what| format!("{place} has {what}")));
+    }
+    let book = clerks.book();
+    println!("acd_faults_writes_acknowledged {} count", book.acknowledged);
+    println!("acd_faults_writes_refused {} count", book.refused);
+    println!("acd_faults_writes_unknown {} count", book.unknown);
+    println!("acd_faults_writes_replayed {} count", book.replayed);
+    println!("acd_faults_writes_slowest_answer {} ms", book.slowest.as_millis());
+    for (name, count) in [("lost", lost.len()), ("stuck", book.stuck.len()), ("doubled", doubled.len())] {
+        println!("acd_faults_writes_{name} {count} count");
+    }
+    assert!(lost.is_empty() && book.stuck.is_empty() && doubled.is_empty(), "{lost:#?} {:#?} {doubled:#?}", book.stuck);
+    assert!(book.wrong.is_empty(), "answers that cannot be: {:#?}", book.wrong);
+    assert!(book.refused > 0 && book.replayed > 0, "the outages were not felt, or no repeat met its first: {book:?}");
     Ok(())
 }
 

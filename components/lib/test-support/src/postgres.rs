@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::{Folder, Process, Spec, free_port};
 
@@ -96,6 +97,20 @@ impl PrivatePostgres {
 
     /// SIGKILL to the postmaster; its children notice and end by themselves.
     pub fn kill9(&mut self) -> anyhow::Result<()> {
+        self.process.kill9()
+    }
+
+    /// SIGKILL to the postmaster and every child of it at one moment, as when the host's memory runs out.
+    pub fn kill9_all(&mut self) -> anyhow::Result<()> {
+        // A postmaster that stands still makes no children and reaps none, so their ids are theirs.
+        self.process.pause()?;
+        let postmaster = self.process.id();
+        let path = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = std::fs::read_to_string(path).context("listing the postmaster's children")?;
+        for child in children.split_whitespace() {
+            let child = child.parse().context("a process id is a number")?;
+            kill(Pid::from_raw(child), Signal::SIGKILL).context("killing a child of the postmaster")?;
+        }
         self.process.kill9()
     }
 

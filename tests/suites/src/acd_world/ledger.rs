@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::Context;
 use ringdown_domain::{AgentId, AgentState, AgentStatus, InteractionId, InteractionState, TenantId};
 use ringdown_events::{AgentRecord, InteractionRecord, JournalEntry, JournalEvent};
-use ringdown_redis_store::{RedisPool, StreamReader, StreamStart, keys, redis, snapshot};
+use ringdown_redis_store::{ConfigReader, RedisPool, StreamReader, StreamStart, keys, redis, snapshot};
 
 use super::World;
 
@@ -196,16 +197,27 @@ pub async fn judge(world: &World, accepted: &BTreeSet<InteractionId>, ledger: &L
             place_fault(ledger.places.get(id), live.get(id).copied(), queued.contains(&id.to_string()), &agents);
         findings.lost.extend(fault.map(|fault| format!("{id}: {fault}")));
     }
-    for (id, skills) in &world.agents {
-        let mut scores = Vec::new();
-        for skill in skills {
-            let mut cmd = redis::cmd("ZSCORE");
-            cmd.arg(keys::available(world.tenant, skill)).arg(id.to_string());
-            scores.push(world.query::<Option<u64>>(&cmd).await?);
-        }
-        let fault = agents.get(id).map_or(Some("no record"), |agent| agent_fault(agent, &scores, &live));
+    let reader = ConfigReader::new(world.pool.clone(), "ledger", "suite".to_owned());
+    let config = reader.read(world.tenant).await?.context("a configuration is in force")?;
+    let mut index = BTreeMap::new();
+    for skill in &config.skills {
+        let mut cmd = redis::cmd("ZRANGE");
+        cmd.arg(keys::available(world.tenant, skill)).arg(0).arg(-1).arg("WITHSCORES");
+        index.insert(skill, world.query::<BTreeMap<String, u64>>(&cmd).await?);
+    }
+    for (id, agent) in &config.agents {
+        let id_text = id.to_string();
+        let score = |skill| index.get(skill).and_then(|members| members.get(&id_text)).copied();
+        let fault = agents.get(id).map_or(Some("no record"), |record| {
+            let should = |skill| record.available_since_ms.filter(|_| agent.skills.contains_key(skill));
+            let agree = config.skills.iter().all(|skill| score(skill) == should(skill).map(|since| since.0));
+            let disagree = (!agree).then_some("record and index of available agents disagree");
+            disagree.or_else(|| agent_fault(record, &live))
+        });
         findings.stuck.extend(fault.map(|fault| format!("{id}: {fault}")));
     }
+    let strangers = agents.keys().filter(|id| !config.agents.contains_key(id));
+    findings.stuck.extend(strangers.map(|id| format!("{id}: is no agent any more")));
     Ok(findings)
 }
 
@@ -232,15 +244,8 @@ fn place_fault(
 }
 
 /// Why an agent is held by nothing or half available; none when all agree.
-fn agent_fault(
-    agent: &AgentRecord,
-    scores: &[Option<u64>],
-    live: &BTreeMap<InteractionId, &InteractionRecord>,
-) -> Option<&'static str> {
-    let since = agent.available_since_ms.map(|since| since.0);
-    if scores.iter().any(|score| *score != since) {
-        return Some("record and index of available agents disagree");
-    }
+fn agent_fault(agent: &AgentRecord, live: &BTreeMap<InteractionId, &InteractionRecord>) -> Option<&'static str> {
+    let since = agent.available_since_ms;
     let idle = agent.state == AgentState::Idle;
     if idle && agent.status == AgentStatus::Ready && since.is_none() {
         return Some("ready and idle, but not available");

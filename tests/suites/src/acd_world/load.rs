@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use ringdown_domain::{AgentId, Delivery, EndReason, InteractionId, OfferFailure, OfferId};
@@ -20,6 +20,14 @@ pub struct Load {
     accepted: Mutex<BTreeSet<InteractionId>>,
     ended: Mutex<BTreeSet<InteractionId>>,
     steps: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+/// How evenly answers come.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    longest: Duration,
 }
 
 impl Load {
@@ -41,6 +49,20 @@ impl Load {
     /// Commands answered.
     pub fn steps(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
+    }
+
+    /// The longest time in which no command of any worker was answered.
+    pub fn longest_pause(&self) -> Duration {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).longest
+    }
+
+    fn answered(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = pace.last.map_or(Duration::ZERO, |last| now - last);
+        pace.longest = pace.longest.max(pause);
+        pace.last = Some(now);
     }
 
     /// Creates and ends interactions until the stop. One in ten is left as it is, so that the queue and the agents are not
@@ -97,7 +119,7 @@ impl Load {
 
     async fn done(&self, world: &World, command: Command) -> anyhow::Result<Done> {
         let outcome = world.ask(command.clone()).await?;
-        self.steps.fetch_add(1, Ordering::Relaxed);
+        self.answered();
         match outcome.result {
             Ok(done) => Ok(done),
             // The ring time may have passed while nobody routed.
