@@ -3,6 +3,11 @@
 //! One pair is one interaction created and assigned, and ended, which releases its agent: two commands through the command
 //! stream, both acknowledged only when committed. `RINGDOWN_BENCH=short` measures 10,000 agents for three seconds per AOF
 //! setting; else all sizes for ten. `RINGDOWN_BENCH_ENFORCE=1` makes the bars of the design fail the run.
+//!
+//! The core alone does the work of its own benchmark (`components/acd/core/benches/workload`): one thread, no Redis.
+
+#[path = "../../../components/acd/core/benches/workload/mod.rs"]
+mod workload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +22,7 @@ use ringdown_suites::acd_world::random::Random;
 use ringdown_suites::acd_world::{Shape, World, new_interaction, skill};
 use ringdown_test_support::{Appendfsync, wait_until};
 use uuid::Uuid;
+use workload::{Centre, Records};
 
 const READY: Duration = Duration::from_secs(60);
 /// Callers at once: enough to keep the router busy, few enough that their waiting for each other is not what is measured.
@@ -48,17 +54,57 @@ struct Measured {
     redis_cpu_ms_per_1000: f64,
 }
 
+fn sizes() -> &'static [u64] {
+    if is_short() { &[10_000] } else { &[1_000, 10_000, 100_000] }
+}
+
+/// Seconds that `work` takes each time: of five rounds the quickest, since whatever else the host does only ever adds.
+fn seconds_each(times: u32, mut work: impl FnMut()) -> f64 {
+    let mut round = || {
+        let started = Instant::now();
+        (0..times).for_each(|_| work());
+        started.elapsed().max(Duration::from_nanos(1))
+    };
+    let quickest = (0..5).map(|_| round()).min().unwrap_or_default();
+    quickest.as_secs_f64() / f64::from(times)
+}
+
+#[test]
+fn the_core_alone() -> anyhow::Result<()> {
+    const PAIRS: u32 = 200_000;
+    const SEARCHES: u32 = 100_000;
+    for agents in sizes() {
+        // With half of the agents busy; with ten times as many different needs; with more callers than agents.
+        for (name, levels, live) in
+            [("pairs", 1, agents / 2), ("pairs_with_levels", 10, agents / 2), ("pairs_crowded", 1, agents + 10_000)]
+        {
+            let mut centre = Centre::new(*agents, levels);
+            centre.fill(live);
+            let rate = 1.0 / seconds_each(PAIRS, || centre.assign_release());
+            println!("acd_core_{name}_{agents}_agents {rate:.0} per_s");
+            ensure!(name != "pairs" || centre.assigned_percent() > 95.0, "what is measured is partly waiting");
+            let bar = if name == "pairs" && *agents == 10_000 { 500_000.0 } else { 0.0 };
+            ensure!(rate >= bar || !is_enforced(), "{agents} agents: below {bar} pairs/s");
+        }
+        let mut centre = Centre::new(*agents, 1);
+        let each_us = seconds_each(SEARCHES, || centre.no_match()) * 1e6;
+        println!("acd_core_no_match_{agents}_agents {each_us:.2} us");
+        ensure!(centre.assigned_percent() == 0.0, "somebody served what nobody can");
+        ensure!(each_us < 10.0 || !is_enforced(), "{agents} agents: no match costs {each_us} us");
+        let records = Records::new(*agents, *agents);
+        let restore_ms = seconds_each(1, || drop(std::hint::black_box(records.clone().restore()))) * 1_000.0;
+        println!("acd_core_restore_{agents}_agents_{agents}_waiting {restore_ms:.1} ms");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn assign_and_release() -> anyhow::Result<()> {
-    let (sizes, time): (&[usize], _) = if is_short() {
-        (&[10_000], Duration::from_secs(3))
-    } else {
-        (&[1_000, 10_000, 100_000], Duration::from_secs(10))
-    };
+    let time = Duration::from_secs(if is_short() { 3 } else { 10 });
     let settings: &[(Appendfsync, &str)] = &[(Appendfsync::Everysec, "everysec"), (Appendfsync::Always, "always")];
-    for agents in sizes {
+    for agents in sizes().iter().map(|agents| *agents as usize) {
         for (fsync, name) in settings {
-            let world = Arc::new(World::new(&Shape { agents: *agents, fsync: *fsync, seed: 11 }).await?);
+            let world = Arc::new(World::new(&Shape { agents, fsync: *fsync, seed: 11 }).await?);
             let measured = run(&world, *fsync, time).await?;
             let of = format!("{agents}_{name}");
             println!("acd_pairs_{of} {:.0} per_s", measured.pairs_per_second);
@@ -71,7 +117,7 @@ async fn assign_and_release() -> anyhow::Result<()> {
             let peer_rate = peer.pairs_per_second(&skills, time.min(Duration::from_secs(4))).await?;
             println!("acd_peer_pairs_{of} {peer_rate:.0} per_s");
             println!("acd_over_peer_{of} {:.1} times", measured.pairs_per_second / peer_rate);
-            enforce(*agents, *fsync, &measured)?;
+            enforce(agents, *fsync, &measured)?;
         }
     }
     Ok(())
