@@ -196,8 +196,8 @@ async fn postgres_killed_under_load_loses_nothing() -> anyhow::Result<()> {
         let moment = Duration::from_millis(300 + scene.random.below(1_500));
         scene.let_pass(moment).await;
         office.kill_postgres(if scene.random.below(2) == 0 { Death::Whole } else { Death::Postmaster }).await?;
-        // Every third time away for longer than the API waits for a connection.
-        scene.let_pass(Duration::from_millis([50, 1_000, 4_000][kill as usize % 3])).await;
+        // Every third time away for longer than the API waits for a connection, twice over.
+        scene.let_pass(Duration::from_millis([50, 1_000, 7_000][kill as usize % 3])).await;
         office.restart_postgres().await?;
     }
     scene.let_pass(Duration::from_secs(2)).await;

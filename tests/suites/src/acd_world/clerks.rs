@@ -115,7 +115,7 @@ impl Clerks {
 
     /// The acknowledgement; none when there was none that can be.
     async fn carry_out(&self, office: &Office, write: &Write, random: &mut Random) -> Option<Value> {
-        let (request, key) = (write.request(), Uuid::now_v7().to_string());
+        let (request, key) = (write.request(random.below(2) == 0), Uuid::now_v7().to_string());
         let began = Instant::now();
         while began.elapsed() < LIMIT {
             let asked = Instant::now();
@@ -149,7 +149,7 @@ enum Write {
 }
 
 impl Write {
-    fn request(&self) -> Request {
+    fn request(&self, waits: bool) -> Request {
         let of_agent = |agent: &AgentId, skill: &SkillName| format!("agents/{agent}/skills/{skill}");
         let (method, path, body) = match self {
             Self::AddSkill(skill) => (Method::POST, "skills".to_owned(), Some(json!({ "name": skill }))),
@@ -164,7 +164,7 @@ impl Write {
             }
             Self::Revoke { agent, skill } => (Method::DELETE, of_agent(agent, skill), None),
         };
-        Request { method, path, body }
+        Request { method, path, body, waits }
     }
 }
 

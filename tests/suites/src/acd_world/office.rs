@@ -70,6 +70,8 @@ pub struct Request {
     pub method: Method,
     pub path: String,
     pub body: Option<Value>,
+    /// Whether the answer comes only when the router runs the change.
+    pub waits: bool,
 }
 
 /// How PostgreSQL dies.
@@ -164,6 +166,9 @@ impl Office {
     pub async fn ask(&self, request: &Request, key: &str) -> anyhow::Result<Answer> {
         let url = format!("{}{}", self.api, self.of_tenant(&request.path));
         let mut asking = self.client.request(request.method.clone(), url).header("Idempotency-Key", key);
+        if !request.waits {
+            asking = asking.header("Prefer", "respond-async");
+        }
         if let Some(body) = &request.body {
             asking = asking.json(body);
         }
