@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::appliance::Appliance;
 use crate::arguments::Place;
 use crate::installation::{Installation, PortName, SecretName};
 
@@ -46,17 +47,23 @@ impl Api {
     /// The API of `place`: `RINGDOWN_API_URL` with `RINGDOWN_API_TOKEN` (or `_FILE`), else the installation on this host with its
     /// operator's token.
     pub(crate) fn of(place: &Place) -> anyhow::Result<Self> {
+        let named = variable("RINGDOWN_API_URL").is_some() || token_variable()?.is_some();
+        if let (false, Some(appliance)) = (named, Appliance::find(place)?) {
+            let token = appliance.secret("OPERATOR_TOKEN")?;
+            let token =
+                token.context("this host's operator has no token: ringdown enrol, or set RINGDOWN_API_TOKEN_FILE")?;
+            return Ok(Self::at(&appliance.api)?.with_token(&token));
+        }
         let installation = Installation::find(place)?;
         let base = match (variable("RINGDOWN_API_URL"), &installation) {
             (Some(base), _) => base,
             (None, Some(installation)) => format!("http://{}", installation.ports().loopback(PortName::WebApi)),
             (None, None) => "http://127.0.0.1:8000".to_owned(),
         };
-        let token = match (variable("RINGDOWN_API_TOKEN"), variable("RINGDOWN_API_TOKEN_FILE"), &installation) {
-            (Some(token), _, _) => Some(token),
-            (None, Some(path), _) => Some(std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?),
-            (None, None, Some(installation)) => installation.secrets().read(SecretName::OperatorToken)?,
-            (None, None, None) => None,
+        let token = match (token_variable()?, &installation) {
+            (Some(token), _) => Some(token),
+            (None, Some(installation)) => installation.secrets().read(SecretName::OperatorToken)?,
+            (None, None) => None,
         };
         let Some(token) = token else {
             bail!("there is no token for the API: set RINGDOWN_API_TOKEN_FILE, or name the installation by --data");
@@ -155,6 +162,15 @@ async fn read_answer<T: DeserializeOwned>(method: Method, path: &str, answer: re
     let problem: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let detail = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("no reason given").to_owned();
     Err(Refused { method, path: path.to_owned(), status, detail }.into())
+}
+
+/// The token the environment names.
+fn token_variable() -> anyhow::Result<Option<String>> {
+    match (variable("RINGDOWN_API_TOKEN"), variable("RINGDOWN_API_TOKEN_FILE")) {
+        (Some(token), _) => Ok(Some(token)),
+        (None, Some(path)) => std::fs::read_to_string(&path).with_context(|| format!("reading {path}")).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
 /// A variable that is set and not empty.

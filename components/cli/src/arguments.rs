@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Down(Down),
     /// Say the addresses of the API, for phones and for trunks
     Announce,
+    /// Get this host's operator a token of its own, by the first administrator's log-in (first boot does it)
+    Enrol,
     /// Say how every part is
     Status(Status),
     /// Look for what is wrong with this host and its installation, and say what to do

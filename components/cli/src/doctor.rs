@@ -1,12 +1,15 @@
 //! `ringdown doctor`: looks at the host and the installation, and says what to do about each finding.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use nix::sys::statvfs::statvfs;
+use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
+use crate::appliance::Appliance;
 use crate::arguments::{Doctor, Place};
 use crate::installation::{Installation, PortName, is_free};
 use crate::supervise::find_program;
@@ -52,15 +55,15 @@ impl Finding {
 }
 
 pub(crate) async fn run(place: &Place, doctor: &Doctor) -> anyhow::Result<ExitCode> {
-    let installation = Installation::find(place)?;
     let mut findings = host(place)?;
-    match &installation {
-        None => findings.push(Finding::bad(
+    match (Appliance::find(place)?, Installation::find(place)?) {
+        (Some(appliance), _) => findings.extend(examine_appliance(&appliance).await?),
+        (None, Some(installation)) => findings.extend(examine(&installation).await?),
+        (None, None) => findings.push(Finding::bad(
             "installation",
             format!("none in {}", Installation::folder_of(place)?.display()),
             "make one: sudo provisioning/first_boot_installer, or ringdown up",
         )),
-        Some(installation) => findings.extend(examine(installation).await?),
     }
     if doctor.json {
         output::json(&findings)?;
@@ -86,8 +89,16 @@ fn show(findings: &[Finding]) {
 
 fn host(place: &Place) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let tools =
-        [("redis-server", "redis-server"), ("psql", "postgresql"), ("setpriv", "util-linux"), ("setsid", "util-linux")];
+    // What runs an installation in a folder; packages bring what they need themselves.
+    let tools: &[(&str, &str)] = match Appliance::find(place)? {
+        Some(_) => &[],
+        None => &[
+            ("redis-server", "redis-server"),
+            ("psql", "postgresql"),
+            ("setpriv", "util-linux"),
+            ("setsid", "util-linux"),
+        ],
+    };
     let missing: Vec<_> = tools.iter().filter(|(tool, package)| find_program(tool, package).is_err()).collect();
     findings.push(if missing.is_empty() {
         Finding::good("programs", "all there")
@@ -161,10 +172,43 @@ async fn examine(installation: &Installation) -> anyhow::Result<Vec<Finding>> {
     findings.push(address(installation));
     findings.push(hosts_file(installation));
     if !away.contains(&"redis") {
-        findings.extend(redis(installation).await);
+        findings.extend(match health::redis(installation).await {
+            Ok(connection) => redis(connection).await,
+            Err(error) => vec![Finding::bad("redis", error.to_string(), "see its lines in the log")],
+        });
     }
     findings.push(asterisk_connected(installation).await);
-    findings.push(registrar_answers(installation).await?);
+    let registrar = installation.ports().loopback(PortName::Sip);
+    findings.push(registrar_answers(registrar, &advice("registrar", installation)).await?);
+    Ok(findings)
+}
+
+/// A host that was set up by packages.
+async fn examine_appliance(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for part in appliance.parts() {
+        let health = health::ask_component(appliance, part).await;
+        let log = format!("journalctl -u ringdown-{part} shows its last lines");
+        findings.push(if health.ready { Finding::good(part, "ready") } else { Finding::bad(part, health.says, log) });
+    }
+    findings.push(match UdpSocket::bind((appliance.address, 0)) {
+        Ok(_) => Finding::good("address", format!("{} is this host's", appliance.address)),
+        Err(_) => Finding::bad(
+            "address",
+            format!("{}, which phones, trunks and peers use, is not this host's any more", appliance.address),
+            "give the host that address again, or set RINGDOWN_ADVERTISE and run first boot again",
+        ),
+    });
+    findings.extend(match health::redis_of_appliance(appliance, &appliance.redis_url()?).await {
+        Ok(connection) => redis(connection).await,
+        Err(error) => {
+            vec![Finding::bad("redis", format!("{error:#}"), "is its host up, and does it let this host in?")]
+        }
+    });
+    if appliance.has("registrar") {
+        let registrar = appliance.registrar()?.parse().context("reading where phones register")?;
+        findings.push(registrar_answers(registrar, "journalctl -u ringdown-registrar shows its last lines").await?);
+    }
     Ok(findings)
 }
 
@@ -224,11 +268,7 @@ fn hosts_file(installation: &Installation) -> Finding {
     )
 }
 
-async fn redis(installation: &Installation) -> Vec<Finding> {
-    let mut connection = match health::redis(installation).await {
-        Ok(connection) => connection,
-        Err(error) => return vec![Finding::bad("redis", error.to_string(), "see its lines in the log")],
-    };
+async fn redis(mut connection: MultiplexedConnection) -> Vec<Finding> {
     let text: String = redis::cmd("INFO").query_async(&mut connection).await.unwrap_or_default();
     let value =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("").trim();
@@ -279,9 +319,8 @@ async fn asterisk_connected(installation: &Installation) -> Finding {
 }
 
 /// An OPTIONS to the registrar, as a phone or a trunk would send it.
-async fn registrar_answers(installation: &Installation) -> anyhow::Result<Finding> {
-    let registrar = SocketAddr::from((IpAddr::from([127, 0, 0, 1]), installation.ports().of(PortName::Sip)));
-    let socket = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await?;
+async fn registrar_answers(registrar: SocketAddr, advice: &str) -> anyhow::Result<Finding> {
+    let socket = tokio::net::UdpSocket::bind((registrar.ip(), 0)).await?;
     let own = socket.local_addr()?;
     let branch = uuid::Uuid::now_v7().simple().to_string();
     let text = format!(
@@ -299,5 +338,5 @@ async fn registrar_answers(installation: &Installation) -> anyhow::Result<Findin
             return Ok(Finding::good("registrar", format!("answers OPTIONS: {line}")));
         }
     }
-    Ok(Finding::bad("registrar", format!("{registrar} does not answer OPTIONS"), advice("registrar", installation)))
+    Ok(Finding::bad("registrar", format!("{registrar} does not answer OPTIONS"), advice))
 }

@@ -7,6 +7,7 @@ use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
+use crate::appliance::Appliance;
 use crate::installation::{Installation, PortName, SecretName};
 use crate::supervise;
 
@@ -37,11 +38,36 @@ impl Health {
     }
 }
 
+/// Asks a component of a host that was set up by packages.
+pub(crate) async fn ask_component(appliance: &Appliance, component: &str) -> Health {
+    let address = match appliance.address_of(component) {
+        Ok(address) => address,
+        Err(error) => return Health::not(format!("{error:#}")),
+    };
+    match component {
+        "redis" => redis_health(redis_of_appliance(appliance, &format!("redis://{address}/0")).await).await,
+        "postgresql" if supervise::postgres::answers(address.port()).await => Health::ready(None),
+        "asterisk" if connects(address).await => Health::ready(None),
+        "postgresql" | "asterisk" => Health::not("does not answer"),
+        _ => daemon_health(address).await,
+    }
+}
+
+/// The Redis at `url`, with the password this host has.
+pub(crate) async fn redis_of_appliance(appliance: &Appliance, url: &str) -> anyhow::Result<MultiplexedConnection> {
+    let mut info = redis::IntoConnectionInfo::into_connection_info(url)?;
+    if let Some(password) = appliance.secret("REDIS_PASSWORD")? {
+        let settings = info.redis_settings().clone().set_password(password);
+        info = info.set_redis_settings(settings);
+    }
+    open(redis::Client::open(info)?).await
+}
+
 /// Asks a part of an installation on this host.
 pub(crate) async fn ask(installation: &Installation, part: &str) -> Health {
     let ports = installation.ports();
     match part {
-        "redis" => redis_health(installation).await,
+        "redis" => redis_health(redis(installation).await).await,
         "postgres" if supervise::postgres::answers(ports.of(PortName::Postgres)).await => Health::ready(None),
         "postgres" => Health::not("does not answer"),
         "asterisk" => match connects(ports.loopback(PortName::AsteriskHttp)).await {
@@ -125,13 +151,16 @@ pub(crate) async fn redis(installation: &Installation) -> anyhow::Result<Multipl
 }
 
 async fn redis_at(ip: IpAddr, port: u16, password: &str) -> anyhow::Result<MultiplexedConnection> {
-    let client = redis::Client::open(format!("redis://:{password}@{ip}:{port}/0"))?;
+    open(redis::Client::open(format!("redis://:{password}@{ip}:{port}/0"))?).await
+}
+
+async fn open(client: redis::Client) -> anyhow::Result<MultiplexedConnection> {
     let opened = tokio::time::timeout(LIMIT, client.get_multiplexed_async_connection()).await;
     Ok(opened.map_err(|_| anyhow::anyhow!("does not answer"))??)
 }
 
-async fn redis_health(installation: &Installation) -> Health {
-    let mut connection = match redis(installation).await {
+async fn redis_health(opened: anyhow::Result<MultiplexedConnection>) -> Health {
+    let mut connection = match opened {
         Ok(connection) => connection,
         Err(error) => return Health::not(error.to_string()),
     };

@@ -4,8 +4,11 @@
 //! - `status`, `doctor`: how it is, and what to do about it.
 //! - `sim`: load, as the Basic ACD's simulator makes it, or real SIP calls.
 //! - `explain`: the decisions behind an interaction, in words.
+//!
+//! On a host that was set up by packages systemd runs the parts, and the same commands read `/etc/ringdown` ([`appliance`]).
 
 mod api;
+mod appliance;
 mod arguments;
 mod doctor;
 mod down;
@@ -21,9 +24,11 @@ mod up;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use appliance::Appliance;
+use arguments::{Arguments, Command, Place};
 use installation::Installation;
 
 /// Parses the arguments and runs the command.
@@ -41,14 +46,28 @@ pub fn run() -> ExitCode {
     }
 }
 
+fn announce(place: &Place) -> anyhow::Result<ExitCode> {
+    match Appliance::find(place)? {
+        Some(appliance) => operator::announce_appliance(&appliance)?,
+        None => operator::announce(&Installation::open(place)?, operator::Reader::Person)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn enrol(place: &Place) -> anyhow::Result<ExitCode> {
+    let appliance =
+        Appliance::find(place)?.context("this host was not set up by packages: `ringdown up` enrols by itself")?;
+    operator::enrol(&appliance).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let place = arguments.place;
     match arguments.command {
         Command::Up(up) => up::run(&place, &up).await,
         Command::Down(down) => down::run(&place, &down).await,
-        Command::Announce => {
-            operator::announce(&Installation::open(&place)?, operator::Reader::Person).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Announce => announce(&place),
+        Command::Enrol => enrol(&place).await,
         Command::Status(status) => status::run(&place, &status).await,
         Command::Doctor(doctor) => doctor::run(&place, &doctor).await,
         Command::Sim(sim) => sim::run(&place, sim).await,

@@ -1,5 +1,6 @@
 //! The first administrator and this host's operator: made when an installation becomes healthy for the first time.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,11 +10,14 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::api::Api;
-use crate::installation::{Installation, PortName, SecretName};
+use crate::appliance::Appliance;
+use crate::installation::{Installation, PortName, SecretName, write_private};
 use crate::{output, supervise};
 
 /// Longest `init-admin`: it brings the schema up to date.
 const LIMIT: Duration = Duration::from_secs(60);
+const ADMIN_PASSWORD: &str = "ADMIN_PASSWORD";
+const OPERATOR_TOKEN: &str = "OPERATOR_TOKEN";
 /// The file that says that there is an administrator.
 const MADE: &str = "run/administrator-made";
 
@@ -26,7 +30,9 @@ pub(crate) async fn make(installation: &Installation, programs: &Path) -> anyhow
         let password = secrets.make(SecretName::AdminPassword)?;
         init_admin(installation, programs).await?;
         if secrets.read(SecretName::OperatorToken)?.is_none() {
-            secrets.keep(SecretName::OperatorToken, &make_token(installation, &password).await?)?;
+            let api = format!("http://{}", installation.ports().loopback(PortName::WebApi));
+            let token = make_token(&api, &password, installation.node()).await?;
+            secrets.keep(SecretName::OperatorToken, &token)?;
         }
         std::fs::write(&mark, b"").with_context(|| format!("writing {}", mark.display()))?;
     }
@@ -60,6 +66,41 @@ pub(crate) fn announce(installation: &Installation, reader: Reader) -> anyhow::R
     Ok(())
 }
 
+/// As [`announce`], on a host that was set up by packages. Whoever may read the password is a person.
+pub(crate) fn announce_appliance(appliance: &Appliance) -> anyhow::Result<()> {
+    output::say(format!("API           {}/api/v1  (its description: {0}/api/v1/openapi.json)", appliance.api));
+    if appliance.has("registrar") {
+        output::say(format!("phones        register at {} (UDP and TCP)", appliance.registrar()?));
+    }
+    if appliance.has("asterisk") {
+        output::say(format!("trunks        call {} (UDP)", appliance.trunk()?));
+    }
+    let Some(password) = appliance.secret(ADMIN_PASSWORD)? else { return Ok(()) };
+    if !std::io::stdout().is_terminal() {
+        output::say("administrator admin; `ringdown announce` at a terminal shows the password, once");
+        return Ok(());
+    }
+    output::say(format!("administrator admin, password {password}   (shown this once; note it now)"));
+    let path = appliance.secret_path(ADMIN_PASSWORD);
+    std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
+}
+
+/// Gets the operator of a host that was set up by packages a token, unless there is one that works.
+pub(crate) async fn enrol(appliance: &Appliance) -> anyhow::Result<()> {
+    let place = appliance.secret_path(OPERATOR_TOKEN);
+    if let Some(token) = appliance.secret(OPERATOR_TOKEN)? {
+        Api::at(&appliance.api)?.with_token(&token).read::<Value>("/tenants?limit=1").await?;
+        output::say("the operator of this host has a token, and it works");
+        return Ok(());
+    }
+    let password = appliance.secret(ADMIN_PASSWORD)?;
+    let password = password.context("the first administrator's password is not here any more: put a token of an administrator into a file, and name it by RINGDOWN_API_TOKEN_FILE")?;
+    let token = make_token(&appliance.api, &password, &appliance.node()?).await?;
+    write_private(&place, token.as_bytes())?;
+    output::say("the operator of this host has a token");
+    Ok(())
+}
+
 async fn init_admin(installation: &Installation, programs: &Path) -> anyhow::Result<()> {
     let secrets = installation.secrets();
     let mut command = Command::new(programs.join("ringdown-web-api"));
@@ -75,13 +116,13 @@ async fn init_admin(installation: &Installation, programs: &Path) -> anyhow::Res
     Ok(())
 }
 
-async fn make_token(installation: &Installation, password: &str) -> anyhow::Result<String> {
-    let api = Api::at(&format!("http://{}", installation.ports().loopback(PortName::WebApi)))?;
+async fn make_token(api: &str, password: &str, node: &str) -> anyhow::Result<String> {
+    let api = Api::at(api)?;
     let login: Value = api.post("/sessions", &json!({ "login": "admin", "password": password })).await?;
     let token = login["token"].as_str().context("a log-in has a token")?;
     let user = login["user"].as_str().context("a log-in has a user")?;
     let api = api.with_token(token);
-    let name = format!("operator of {}", installation.node());
+    let name = format!("operator of {node}");
     let made: Value = api.post(&format!("/users/{user}/tokens"), &json!({ "name": name })).await?;
     api.delete("/sessions/current").await.ok();
     made["token"].as_str().map(str::to_owned).context("the API made no token")

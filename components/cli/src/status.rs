@@ -5,10 +5,12 @@ use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use redis::aio::MultiplexedConnection;
 use ringdown_redis_store::keys;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::appliance::{Appliance, Unit};
 use crate::arguments::{Place, Status};
 use crate::health::{self, Health};
 use crate::installation::Installation;
@@ -37,9 +39,10 @@ struct Part {
 }
 
 pub(crate) async fn run(place: &Place, status: &Status) -> anyhow::Result<ExitCode> {
-    let parts = match Installation::find(place)? {
-        Some(installation) => of_installation(&installation).await?,
-        None => of_addresses().await?,
+    let parts = match (Appliance::find(place)?, Installation::find(place)?) {
+        (Some(appliance), _) => of_appliance(&appliance).await?,
+        (None, Some(installation)) => of_installation(&installation).await?,
+        (None, None) => of_addresses().await?,
     };
     let all_ready = parts.iter().all(|part| part.health.ready);
     if status.json {
@@ -56,7 +59,10 @@ async fn of_installation(installation: &Installation) -> anyhow::Result<Vec<Part
     let supervised = installation.lock().holder()?.is_some();
     let board = Board::read(&installation.join("run/children.json"))?;
     let mut rows = if supervised { board } else { BTreeMap::new() };
-    let configurations = configurations(installation).await;
+    let configurations = match health::redis(installation).await {
+        Ok(connection) => configurations(connection, installation.node()).await,
+        Err(_) => BTreeMap::new(),
+    };
     let mut parts = Vec::new();
     for name in health::PARTS {
         let row = rows.remove(name);
@@ -93,6 +99,26 @@ fn describe(row: &Row) -> String {
     }
 }
 
+async fn of_appliance(appliance: &Appliance) -> anyhow::Result<Vec<Part>> {
+    let connection = health::redis_of_appliance(appliance, &appliance.redis_url()?).await;
+    let mut configurations = match connection {
+        Ok(connection) => configurations(connection, &appliance.node()?).await,
+        Err(_) => BTreeMap::new(),
+    };
+    let mut parts = Vec::new();
+    for name in appliance.parts() {
+        let unit = Unit::of(name).await?;
+        let mut health = health::ask_component(appliance, name).await;
+        if !health.ready && unit.state != "active" {
+            health.says = format!("{} (systemd: {})", health.says, unit.state);
+        }
+        let configuration = configurations.remove(name).unwrap_or_default();
+        let (process, restarts) = (unit.process, unit.restarts);
+        parts.push(Part { name: name.to_owned(), process, state: None, restarts, health, configuration });
+    }
+    Ok(parts)
+}
+
 async fn of_addresses() -> anyhow::Result<Vec<Part>> {
     let mut parts = Vec::new();
     for (name, variable, default) in ADDRESSES {
@@ -114,10 +140,9 @@ async fn of_addresses() -> anyhow::Result<Vec<Part>> {
 }
 
 /// What each daemon reported: daemon to tenant to version. Nothing when Redis is away, which has a row of its own.
-async fn configurations(installation: &Installation) -> BTreeMap<String, BTreeMap<String, u64>> {
+async fn configurations(mut connection: MultiplexedConnection, node: &str) -> BTreeMap<String, BTreeMap<String, u64>> {
     let mut by_daemon: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-    let Ok(mut connection) = health::redis(installation).await else { return by_daemon };
-    let key = keys::config_status(installation.node());
+    let key = keys::config_status(node);
     let reported: Result<BTreeMap<String, String>, _> =
         redis::cmd("HGETALL").arg(key).query_async(&mut connection).await;
     for (field, text) in reported.unwrap_or_default() {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::appliance::Appliance;
 use crate::arguments::{Place, Up};
 use crate::installation::{Decided, Installation, Ports, make_private_folder};
 use crate::operator::Reader;
@@ -29,6 +30,11 @@ const SUPERVISOR_LOG: &str = "log/supervisor.log";
 const HEALTHY: &str = "run/healthy";
 
 pub(crate) async fn run(place: &Place, up: &Up) -> anyhow::Result<ExitCode> {
+    if Appliance::find(place)?.is_some() {
+        bail!(
+            "this host was set up by packages, and systemd runs it: systemctl start ringdown.target (or name a folder by --data)"
+        );
+    }
     let installation =
         Installation::open_or_make(place, || Decided::new(Ports::decide(up.ports, &up.chosen_ports)?, up.address))?;
     if up.supervisor {

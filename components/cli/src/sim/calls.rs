@@ -10,6 +10,7 @@ use tokio::net::UdpSocket;
 use uuid::Uuid;
 
 use crate::api::Api;
+use crate::appliance::Appliance;
 use crate::arguments::{Place, SimCalls};
 use crate::explain;
 use crate::installation::{Installation, PortName};
@@ -86,6 +87,10 @@ fn draw_address(chance: &mut Chance) -> Ipv4Addr {
 }
 
 fn targets(place: &Place, options: &SimCalls) -> anyhow::Result<(String, String)> {
+    if let Some(appliance) = Appliance::find(place)? {
+        let trunk = options.trunk.clone().map_or_else(|| appliance.trunk(), Ok)?;
+        return Ok((trunk, options.registrar.clone().map_or_else(|| appliance.registrar(), Ok)?));
+    }
     let installation = Installation::find(place)?;
     let own = |name| installation.as_ref().map(|installation| installation.public(name).to_string());
     let trunk = options.trunk.clone().or_else(|| own(PortName::AsteriskSip));

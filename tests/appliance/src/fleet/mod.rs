@@ -28,7 +28,7 @@ pub use command::Ran;
 pub use host::{Host, HostBuilder};
 pub use seed::Seed;
 
-use command::run;
+pub(crate) use command::run;
 
 /// The bridge's own address: where tests serve files to hosts, or call them from.
 pub const BRIDGE_ADDRESS: &str = "10.77.0.1";

@@ -25,6 +25,12 @@ impl Seed {
                 write(root, "etc/hostname", &format!("{name}\n"))?;
                 write(root, "etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost\n"))?;
                 write(root, "etc/cloud/cloud-init.disabled", "")?;
+                // Keys of the host, which cloud-init would make.
+                write(
+                    root,
+                    "etc/systemd/system/ssh.service.d/keys.conf",
+                    "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n",
+                )?;
                 // Without router advertisements on the bridge networkd would wait 13 s for them.
                 let network = format!(
                     "[Match]\nName=host0\n[Network]\nAddress={address}/24\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n"

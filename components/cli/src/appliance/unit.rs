@@ -1,0 +1,56 @@
+//! What systemd says about a unit of ours.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::process::Command;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A unit as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unit {
+    /// Its main process.
+    pub(crate) process: Option<u32>,
+    /// How often systemd has started it again by itself.
+    pub(crate) restarts: u32,
+    /// `active`, `failed` ...
+    pub(crate) state: String,
+}
+
+impl Unit {
+    /// The unit of a component.
+    pub(crate) async fn of(component: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new("systemctl");
+        command.args(["show", "--property=MainPID,NRestarts,ActiveState", &format!("ringdown-{component}.service")]);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(LIMIT, command.output()).await.context("systemctl does not answer")?;
+        let output = output.context("starting systemctl")?;
+        if !output.status.success() {
+            bail!("systemctl: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    fn parse(text: &str) -> Self {
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
+        Self {
+            process: value("MainPID").parse().ok().filter(|id| *id != 0),
+            restarts: value("NRestarts").parse().unwrap_or(0),
+            state: value("ActiveState").to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_says_is_read() {
+        let unit = Unit::parse("MainPID=123\nNRestarts=2\nActiveState=active\n");
+        assert_eq!(unit, Unit { process: Some(123), restarts: 2, state: "active".to_owned() });
+        assert_eq!(Unit::parse("MainPID=0\nNRestarts=0\nActiveState=failed\n").process, None);
+    }
+}

@@ -1,0 +1,46 @@
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086,SC2094 # variables are shared by all parts; lists of names are split
+# Configures and starts, by the component's Ansible roles on this host. Sourced by first_boot_installer.
+
+quoted() { printf '"%s"' "$(sed 's/\\/\\\\/g; s/"/\\"/g' <<<"$1")"; }
+
+# JSON, which is YAML too.
+inventory() {
+    local name separator='' archive=''
+    [ ! -f "$bundle/asterisk-root.tar.zst" ] || archive=$bundle/asterisk-root.tar.zst
+    echo '{"all": {"hosts": {"localhost": {'
+    echo '"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3",'
+    echo "\"ringdown_address\": $(quoted "$address"), \"ringdown_asterisk_archive\": $(quoted "$archive"),"
+    echo "\"ringdown_base_firewall\": $([ "${INSTALL_RINGDOWN_FIREWALL:-yes}" = no ] && echo false || echo true),"
+    echo "\"ringdown_base_start\": $([ "${INSTALL_RINGDOWN_SKIP_START:-}" = yes ] && echo false || echo true),"
+    echo "\"base_daemon_restart\": $([ "${INSTALL_RINGDOWN_FORCE_RESTART:-}" = yes ] && echo true || echo false),"
+    echo "\"ringdown_base_secrets_seed\": $(quoted "${INSTALL_RINGDOWN_SECRETS:-}"), \"ringdown_api_url\": $(quoted "${RINGDOWN_API_URL:-}"),"
+    echo '"ringdown_peers": ['
+    for name in ${peers//,/ }; do echo "$separator$(quoted "$name")" && separator=,; done
+    echo '], "ringdown_environment": {'
+    separator=''
+    for name in $(daemon_variables); do echo "$separator$(quoted "$name"): $(quoted "${!name}")" && separator=,; done
+    echo '}}}, "children": {'
+    separator=''
+    for name in $components; do echo "$separator\"${name//-/_}\": {\"hosts\": {\"localhost\": {}}}" && separator=,; done
+    echo '}}}'
+}
+
+configure() {
+    begin 'configuration and start' 'see the log for the task that failed; journalctl -u "ringdown-*" shows what the services said' 4
+    inventory >"$work/inventory.json"
+    # Nothing of a user's or of another tool's Ansible reaches this run.
+    local variable
+    for variable in $(compgen -e | grep '^ANSIBLE_' || true); do unset "$variable"; done
+    export ANSIBLE_CONFIG=$bundle/ansible/ansible.cfg ANSIBLE_LOCAL_TEMP=$work/ansible ANSIBLE_REMOTE_TEMP=$work/ansible-remote
+    export ANSIBLE_NOCOLOR=1 ANSIBLE_DEPRECATION_WARNINGS=false ANSIBLE_LOCALHOST_WARNING=false
+    (cd "$bundle/ansible" && HOME=$work ansible-playbook -i "$work/inventory.json" site.yml) 2>&1 |
+        tee -a "$log" | tee "$work/play" | sed -u -n 's/^PLAY \[\(.*\)\].*/  \1/p' | while read -r line; do say "  $line"; done
+    local count
+    count=$(sed -n 's/^localhost .*changed=\([0-9]*\).*/\1/p' "$work/play")
+    [ -n "$count" ] || failed
+    if [ "$count" -gt 0 ]; then
+        changed+=("$count things configured")
+        # Which: the task before each "changed:".
+        awk '/^TASK \[/ {task = $0} /^changed:/ && task != "" {print "    " task; task = ""}' "$work/play" | sed 's/ \**$//' >>"$log"
+    fi
+}

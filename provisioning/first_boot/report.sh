@@ -1,0 +1,60 @@
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086,SC2094 # variables are shared by all parts; lists of names are split
+# What first boot says, and how it ends. Sourced by first_boot_installer.
+
+log=/var/log/ringdown/first-boot.log
+log_on=
+step='start'
+advice='run it again with --help'
+code=2
+changed=()
+work=
+
+say() {
+    printf '[%4ds] %s\n' "$SECONDS" "$*"
+    [ -z "$log_on" ] || printf '%s [%4ds] %s\n' "$(date -u +%FT%TZ)" "$SECONDS" "$*" >>"$log"
+}
+
+# refuse CODE TEXT: what is wrong, before anything was changed.
+refuse() {
+    echo "first_boot_installer: $2" >&2
+    echo 'nothing was changed' >&2
+    trap - ERR
+    exit "$1"
+}
+
+failed() {
+    trap - ERR
+    # Said once, by the shell itself.
+    [ "$BASH_SUBSHELL" = 0 ] || exit "$code"
+    say "FAILED: $step"
+    [ -z "$log_on" ] || { echo '--- the end of the log:' && tail -n 40 "$log" | cut -c1-400; } >&2
+    {
+        echo "--- what to do: $advice"
+        [ -z "$log_on" ] || echo "--- the whole log: $log; after mending, run the same command again"
+    } >&2
+    exit "$code"
+}
+trap failed ERR
+unpacked=
+trap 'rm -rf ${work:+"$work"} ${unpacked:+"$unpacked"}' EXIT
+
+# begin NAME ADVICE CODE
+begin() { step=$1 advice=$2 code=$3 && say "$1"; }
+
+start_log() {
+    mkdir -p "$(dirname "$log")"
+    (umask 077 && : >>"$log")
+    log_on=yes
+}
+
+# Runs a command with its output in the log.
+logged() { "$@" >>"$log" 2>&1; }
+
+# One first boot at a time; the kernel frees the lock with the process.
+hold_lock() {
+    [ "$(id -u)" = 0 ] || refuse 2 'run it as root'
+    exec 8>/run/ringdown-first-boot.lock
+    flock -n 8 || { say 'another first boot runs on this host; waits for it' && flock -w 1800 8; } ||
+        refuse 2 'another first boot has run on this host for half an hour'
+    work=$(mktemp -d /run/ringdown-first-boot.XXXXXX)
+}

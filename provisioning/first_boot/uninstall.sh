@@ -1,0 +1,46 @@
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086,SC2094 # variables are shared by all parts; lists of names are split
+# Takes everything away again but the data; can be run again when it was interrupted. Sourced by first_boot_installer.
+
+uninstall() {
+    start_log
+    begin 'stops everything' 'systemctl status "ringdown*"' 4
+    local units
+    units=$(systemctl list-units --all --plain --no-legend 'ringdown*' | awk '{print $1}' | grep -v first-boot || true)
+    # shellcheck disable=SC2086 # a list
+    [ -z "$units" ] || logged systemctl stop $units || true
+    units=$(systemctl list-unit-files --plain --no-legend 'ringdown*' | awk '{print $1}' | grep -v first-boot || true)
+    # shellcheck disable=SC2086 # a list
+    [ -z "$units" ] || logged systemctl disable $units || true
+
+    begin 'removes packages' 'dpkg --audit' 3
+    remove_policy
+    local list=/var/lib/ringdown/installed-packages name there=()
+    for name in $({ [ ! -f "$list" ] || cat "$list"; dpkg-query -W -f='${Package}\n' 'ringdown-*' ringdown 2>/dev/null || true; } | sort -u); do
+        case $(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null || true) in '' | not-installed) ;; *) there+=("$name") ;; esac
+    done
+    if [ ${#there[@]} -gt 0 ]; then
+        # Data is not the packages' to remove.
+        mkdir -p "$work/lists/partial" "$work/cache/archives/partial" && : >"$work/sources.list"
+        logged env DEBIAN_FRONTEND=noninteractive dpkg --purge --force-confold "${there[@]}"
+    fi
+
+    begin 'removes files' 'look what is left: ls /etc/ringdown' 4
+    rm -f /etc/systemd/system/ringdown-{redis,redis-sentinel,postgresql,firewall}.service
+    for name in redis-server redis-sentinel postgresql postgresql@; do
+        [ "$(readlink "/etc/systemd/system/$name.service")" != /dev/null ] || rm -f "/etc/systemd/system/$name.service"
+    done
+    ! nft list table inet ringdown >/dev/null 2>&1 || nft delete table inet ringdown
+    rm -rf /usr/lib/ringdown /etc/postgresql-common
+    # What the host was told to become is the operator's.
+    find /etc/ringdown -mindepth 1 -maxdepth 1 ! -name first-boot.env -exec rm -rf {} + 2>/dev/null || true
+    rmdir /etc/ringdown 2>/dev/null || true
+    rm -f "$record_file" "$list"
+    logged systemctl daemon-reload
+    if [ -n "$purge" ]; then
+        say 'removes the data'
+        rm -rf /var/lib/ringdown
+        say 'done; nothing is left but the log'
+    else
+        say 'done; the data is kept in /var/lib/ringdown (--uninstall --purge removes it)'
+    fi
+}

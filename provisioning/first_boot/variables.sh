@@ -1,0 +1,170 @@
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086,SC2094 # variables are shared by all parts; lists of names are split
+# The variables: which there are, which were given, which are wrong. Sourced by first_boot_installer.
+
+given_file=/etc/ringdown/first-boot.env
+all_components='redis postgresql web-api provisioner asterisk acd registrar notifier'
+known_components="$all_components haproxy keepalived monitoring backup"
+components=
+peers=
+
+# Names the daemons of this version read.
+daemon_names() { cat "$bundle/variables"; }
+# All names: the installer's own too.
+known_names() { sed 's/ .*//' "$place/first_boot/variables.txt" && daemon_names; }
+
+describe_variables() {
+    cat "$place/first_boot/variables.txt"
+    echo 'and of the daemons:'
+    daemon_names
+}
+
+# Takes the file's lines into the environment; what is there already wins.
+read_file() {
+    [ -f "$given_file" ] || return 0
+    local line name value number=0
+    while IFS= read -r line || [ -n "$line" ]; do
+        number=$((number + 1))
+        case $line in '' | \#*) continue ;; esac
+        name=${line%%=*} value=${line#*=}
+        [[ $line == *=* && $name =~ ^(INSTALL_)?RINGDOWN_[A-Z0-9_]+$ ]] ||
+            refuse 78 "$given_file, line $number: it is RINGDOWN_NAME=value"
+        value=${value#\"} value=${value%\"}
+        [ -n "${!name:-}" ] || export "$name=$value"
+    done <"$given_file"
+}
+
+# The known name that is fewest edits away (Levenshtein), when that is few enough.
+nearest() {
+    sort -u "$work/names" | awk -v meant="$1" '
+        function edits(a, b,    i, j, row, diagonal, replaced) {
+            for (j = 0; j <= length(b); j++) row[j] = j
+            for (i = 1; i <= length(a); i++) {
+                diagonal = row[0]; row[0] = i
+                for (j = 1; j <= length(b); j++) {
+                    replaced = diagonal + (substr(a, i, 1) != substr(b, j, 1))
+                    diagonal = row[j]
+                    if (row[j] + 1 < replaced) replaced = row[j] + 1
+                    if (row[j - 1] + 1 < replaced) replaced = row[j - 1] + 1
+                    row[j] = replaced
+                }
+            }
+            return row[length(b)]
+        }
+        { far = edits(meant, $1); if (best == "" || far < least) { best = $1; least = far } }
+        END { if (least <= 4) print best }'
+}
+
+check_names() {
+    local name near faults=''
+    # A file, not a pipe: grep stops reading when it has found a name.
+    known_names >"$work/names"
+    for name in $(compgen -e | grep -E '^(INSTALL_)?RINGDOWN_' || true); do
+        case $name in
+        *_PASSWORD | *_NONCE_KEY)
+            refuse 78 "$name: a secret does not belong into variables; put it into a file and name its folder by INSTALL_RINGDOWN_SECRETS"
+            ;;
+        esac
+        ! grep -qx "$name" "$work/names" || continue
+        near=$(nearest "$name")
+        faults+="  $name is not known${near:+; did you mean $near?}"$'\n'
+    done
+    [ -z "$faults" ] || refuse 78 "wrong variables:
+$faults"
+    for name in $(compgen -e | grep -E '^(INSTALL_)?RINGDOWN_' || true); do
+        [[ ${!name} != *[[:cntrl:]]* ]] || refuse 78 "$name holds a control character"
+        # What is set to nothing is unset.
+        [ -n "${!name}" ] || unset "$name"
+    done
+}
+
+is_address() { [[ $1 =~ ^([0-9]{1,3}\.){3}[0-9]{1,3}$ ]] && ! grep -qE '(^|\.)(25[6-9]|2[6-9][0-9]|[3-9][0-9]{2})(\.|$)' <<<"$1"; }
+
+check_components() {
+    local given=${RINGDOWN_COMPONENTS:-all} name
+    [ "$given" != all ] || given=$all_components
+    for name in ${given//,/ }; do
+        grep -qwF -- "$name" <<<"$known_components" ||
+            refuse 78 "RINGDOWN_COMPONENTS: there is no component $name; it is all, or a list of: $known_components"
+        has "$name" || components+=" $name"
+    done
+    components=${components# }
+    ! has asterisk || has provisioner ||
+        refuse 78 'RINGDOWN_COMPONENTS: asterisk needs provisioner on its host, which writes its files'
+}
+
+has() { [[ " $components " == *" $1 "* ]]; }
+has_any() {
+    local name
+    for name in "$@"; do if has "$name"; then return 0; fi; done
+    return 1
+}
+
+check_addresses() {
+    local peer
+    peers=${RINGDOWN_PEERS:-}
+    for peer in ${peers//,/ }; do
+        if ! is_address "${peer%/*}" || [[ $peer == */* && ! ${peer#*/} =~ ^([0-9]|[12][0-9]|3[0-2])$ ]]; then
+            refuse 78 "RINGDOWN_PEERS: $peer is no IPv4 address or network"
+        fi
+    done
+    address=${RINGDOWN_ADVERTISE:-}
+    if [ -z "$address" ]; then
+        # 192.0.2.1 is nobody (RFC 5737); nothing is sent.
+        address=$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p' || true)
+        [ -n "$address" ] || address=$(ip -4 -o address show scope global | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | head -n 1)
+        [ -n "$address" ] || address=127.0.0.1
+    elif ! is_address "$address" || ! ip -4 -o address show | grep -qF "inet $address/"; then
+        refuse 78 "RINGDOWN_ADVERTISE: $address is no IPv4 address of this host"
+    fi
+    [ -n "$peers" ] && [[ $address == 127.* ]] &&
+        refuse 78 'RINGDOWN_PEERS are given, and this host has no address for them: set RINGDOWN_ADVERTISE'
+    return 0
+}
+
+# check_peer COMPONENT VARIABLE: it is here, or the variable says where.
+check_peer() {
+    has "$1" || [ -n "${!2:-}" ] ||
+        refuse 78 "$2 is not set, and $1 is not among this host's components: say where it is"
+}
+
+check_peers() {
+    ! has_any acd registrar notifier provisioner web-api || check_peer redis RINGDOWN_REDIS_URL
+    ! has web-api || check_peer postgresql RINGDOWN_POSTGRES_URL
+    local name host
+    for name in RINGDOWN_REDIS_URL RINGDOWN_POSTGRES_URL RINGDOWN_API_URL; do
+        [ -n "${!name:-}" ] || continue
+        host=$(sed -n 's#^[a-z+]*://\([^/@]*@\)\?\(\[[^]]*\]\|[^/:]*\).*#\2#p' <<<"${!name}")
+        [ -n "$host" ] || refuse 78 "$name is no URL with a host"
+        getent ahosts "$host" >/dev/null || refuse 78 "$name: the name $host is not known here"
+    done
+}
+
+# The new daemons themselves say what they think of their variables, before anything is installed. They are run from the
+# bundle, so that has been checked before.
+check_values() {
+    local daemon deb said
+    # Secrets come later; a daemon that needs one must not miss it now.
+    local stand_in=00000000000000000000
+    for daemon in web-api acd notifier registrar provisioner; do
+        has "$daemon" || continue
+        deb=$(ls "$bundle"/repository/ringdown-"$daemon"_*.deb)
+        dpkg-deb --fsys-tarfile "$deb" | tar -C "$work" -xf - --wildcards './usr/bin/*'
+        said=$(env RINGDOWN_ARI_PASSWORD=$stand_in "$work/usr/bin/ringdown-$daemon" --check-config 2>&1) ||
+            refuse 78 "$said"
+        rm -rf "${work:?}/usr"
+    done
+}
+
+read_variables() {
+    read_file
+    check_names
+    check_components
+    check_addresses
+    check_peers
+}
+
+# Variables of daemons, for the playbook.
+daemon_variables() {
+    local name
+    for name in $(daemon_names); do [ -z "${!name:-}" ] || echo "$name"; done
+}

@@ -1,0 +1,73 @@
+# shellcheck shell=bash disable=SC2034,SC2154,SC2086,SC2094 # variables are shared by all parts; lists of names are split
+# Is it healthy, and does a call get through? Sourced by first_boot_installer.
+
+record_file=/var/lib/ringdown/first-boot.json
+
+verify() {
+    [ "${INSTALL_RINGDOWN_SKIP_START:-}" != yes ] || { say 'nothing was started (INSTALL_RINGDOWN_SKIP_START)' && return 0; }
+    begin 'health' 'ringdown doctor' 4
+    local tries
+    for tries in $(seq 1 180); do
+        ! ringdown status >"$work/status" 2>&1 || { cat "$work/status" >>"$log" && break; }
+        [ $((tries % 20)) -ne 0 ] || say "  waits: $(grep -v -E ' ready |^[┌├└╞]|healthy' "$work/status" | grep '│' | tail -n +2 | head -n 1 | tr -d '│┆' | tr -s ' ')"
+        sleep 0.5
+    done
+    [ "$tries" -lt 180 ] || { cat "$work/status" >>"$log" && failed; }
+    enrol
+}
+
+# The operator's tool gets a token of its own, by the first administrator's log-in.
+enrol() {
+    [ ! -s /etc/ringdown/secrets/OPERATOR_TOKEN ] || return 0
+    if ! has web-api && { [ -z "${RINGDOWN_API_URL:-}" ] || [ ! -s /etc/ringdown/secrets/ADMIN_PASSWORD ]; }; then return 0; fi
+    # The API may be on another host, which is still at its own first boot.
+    local tries
+    for tries in $(seq 1 180); do
+        ! ringdown enrol >"$work/enrol" 2>&1 || break
+        [ $((tries % 20)) -ne 0 ] || say "  waits for the API: $(tail -n 1 "$work/enrol" | cut -c1-120)"
+        sleep 1
+    done
+    cat "$work/enrol" >>"$log"
+    [ "$tries" -lt 180 ] || failed
+}
+
+test_call() {
+    has asterisk && has registrar && [ "${INSTALL_RINGDOWN_SKIP_START:-}" != yes ] && [ "${INSTALL_RINGDOWN_SKIP_CALL:-}" != yes ] || return 0
+    [ ! -f "$record_file" ] || return 0
+    if [ ! -s /etc/ringdown/secrets/OPERATOR_TOKEN ]; then
+        say 'no test call: this host may not use the API (it has no ADMIN_PASSWORD among INSTALL_RINGDOWN_SECRETS)'
+        return 0
+    fi
+    begin 'a test call: a caller over a trunk, an agent on a registered phone, sound both ways' \
+        'ringdown doctor, then: ringdown sim calls --calls 1 --agents 1 --tell' 5
+    ringdown sim calls --calls 1 --agents 1 --tell 2>>"$log" | tee -a "$log" | sed 's/^/        /'
+    changed+=('a test call')
+}
+
+record() {
+    step='record' advice='is the disk full?' code=4
+    local new=$record_file.new
+    {
+        printf '{"format": 1, "version": %s, "components": %s, "address": %s, ' "$(quoted "$version")" "$(quoted "$components")" "$(quoted "$address")"
+        printf '"bundle": %s}\n' "$(quoted "$(sha256sum "$bundle/SHA256SUMS" | cut -d ' ' -f 1)")"
+    } >"$new"
+    if cmp -s "$new" "$record_file"; then rm -f "$new"; else
+        # On disk before it has its name.
+        sync "$new"
+        mv "$new" "$record_file"
+        sync /var/lib/ringdown
+    fi
+}
+
+summary() {
+    if [ ${#changed[@]} -eq 0 ]; then
+        say 'nothing was changed: everything was there and is healthy'
+    else
+        say "done; changed: $(printf '%s, ' "${changed[@]}" | sed 's/, $//')"
+    fi
+    say "since power-on: $(($(ps -o etimes= -p 1))) s"
+    if has web-api; then
+        # A person sees the administrator's password, once; a log never.
+        if [ -t 1 ]; then ringdown announce; else ringdown announce | cat; fi
+    fi
+}

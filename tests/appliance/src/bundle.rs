@@ -1,0 +1,33 @@
+//! The offline bundle that hosts are installed from.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::fleet::{cache, checkout, run};
+
+/// Where a host of a test sees it.
+pub const INSIDE: &str = "/srv/bundle";
+/// Building packages, downloading the distribution's.
+const LIMIT: Duration = Duration::from_secs(540);
+
+/// The bundle of this checkout: the one `RINGDOWN_TEST_BUNDLE` names, which `tests/run` made, else it is made now.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn bundle() -> anyhow::Result<PathBuf> {
+    if let Some(made) = std::env::var_os("RINGDOWN_TEST_BUNDLE").filter(|made| !made.is_empty()) {
+        return Ok(PathBuf::from(made));
+    }
+    let folder = cache().join("bundle");
+    let lock = std::fs::File::create(cache().join("bundle.lock")).context("making the bundle's lock")?;
+    let _held =
+        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).context("waiting for the bundle")?;
+    let mut command = Command::new(checkout().join("provisioning/bundle"));
+    command.arg("--out").arg(&folder);
+    run(command, None, LIMIT)?.success().context("making the bundle")?;
+    Ok(folder)
+}

@@ -1,0 +1,395 @@
+//! `appliance-firstboot`: bare hosts become a contact centre, unattended and without internet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use ringdown_appliance::bundle::{self, bundle};
+use ringdown_appliance::fleet::{Fleet, Host, HostBuilder, Seed, wait_for};
+
+/// From power-on to the answered call.
+const BAR: Duration = Duration::from_secs(300);
+const INSTALL_LIMIT: Duration = Duration::from_secs(400);
+const RECORD: &str = "/var/lib/ringdown/first-boot.json";
+const INSTALLER: &str = "/srv/bundle/first_boot_installer";
+const SERVICES: [&str; 8] =
+    ["redis", "postgresql", "web-api", "provisioner", "asterisk", "acd", "registrar", "notifier"];
+
+/// User-data of a host that becomes what `variables` say. It holds no secret.
+fn seed(variables: &[(&str, &str)]) -> Seed {
+    let lines: String = variables.iter().map(|(name, value)| format!("    {name}={value}\n")).collect();
+    let user_data = format!(
+        "#cloud-config\nlocale: C.UTF-8\nwrite_files:\n- path: /etc/ringdown/first-boot.env\n  content: |\n{lines}\
+         - path: /var/lib/cloud/scripts/per-boot/ringdown-first-boot\n  permissions: '0755'\n  content: |\n    #!/bin/sh\n    \
+         exec {INSTALLER} --unless-done\n"
+    );
+    Seed::Cloud { instance: "first".to_owned(), user_data }
+}
+
+fn bare<'a>(fleet: &'a Fleet, name: &str) -> anyhow::Result<HostBuilder<'a>> {
+    Ok(fleet.host(name).bind_read_only(bundle()?, bundle::INSIDE))
+}
+
+/// Waits for the end of first boot; gives its log.
+fn wait_installed(host: &Host, limit: Duration) -> anyhow::Result<String> {
+    let ended = wait_for(limit, &format!("{} completes its first boot", host.name()), || {
+        let status = host.run(&["cloud-init", "status"]).ok()?.stdout;
+        if status.contains("done") { Some(true) } else { status.contains("error").then_some(false) }
+    })?;
+    let log = host.get("/var/log/cloud-init-output.log")?;
+    ensure!(ended && host.get(RECORD).is_ok(), "first boot of {} failed:\n{log}", host.name());
+    Ok(log)
+}
+
+fn installer(
+    host: &Host,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+) -> anyhow::Result<ringdown_appliance::fleet::Ran> {
+    let settings: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut words = vec!["env"];
+    words.extend(settings.iter().map(String::as_str));
+    words.push(INSTALLER);
+    words.extend(arguments);
+    host.run_for(INSTALL_LIMIT, &words)
+}
+
+fn processes(host: &Host) -> anyhow::Result<BTreeMap<&'static str, u32>> {
+    SERVICES.into_iter().map(|name| Ok((name, host.main_pid(&format!("ringdown-{name}"))?))).collect()
+}
+
+fn secrets(host: &Host) -> anyhow::Result<BTreeMap<String, String>> {
+    let line = "cd /var/lib/ringdown/secrets 2>/dev/null || exit 0; for f in *; do echo \"$f $(sha256sum <\"$f\") $(stat -c %a-%s $f)\"; done";
+    let said = host.sh(line)?;
+    let pairs = said.lines().filter_map(|line| line.split_once(' '));
+    Ok(pairs.map(|(name, rest)| (name.to_owned(), rest.to_owned())).collect())
+}
+
+fn assert_healthy(host: &Host) -> anyhow::Result<()> {
+    let status = host.run(&["ringdown", "status"])?;
+    ensure!(status.status.success(), "{} is not healthy:\n{}", host.name(), status.said());
+    let failed = host.sh("systemctl --failed --no-legend --plain")?;
+    ensure!(failed.trim().is_empty(), "failed units on {}: {failed}", host.name());
+    Ok(())
+}
+
+/// What the disk holds, by name, kind, owner, size and time; without what changes by itself.
+fn tree(host: &Host) -> anyhow::Result<BTreeSet<String>> {
+    let line = "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /dev \
+                -o -path /srv/bundle -o -path /var/lib/systemd -o -path /var/tmp \\) -prune -o -printf '%p %y %m %U %G %s %T@ %l\\n'";
+    Ok(host.sh(line)?.lines().map(str::to_owned).collect())
+}
+
+fn names(tree: &BTreeSet<String>) -> BTreeSet<&str> {
+    tree.iter().filter_map(|line| line.split(' ').next()).collect()
+}
+
+#[test]
+fn a_bare_host_becomes_a_contact_centre_and_stays_one() -> anyhow::Result<()> {
+    bundle()?;
+    let fleet = Fleet::new()?;
+    let started = Instant::now();
+    let mut host = bare(&fleet, "centre")?.seed(seed(&[("RINGDOWN_COMPONENTS", "all")])).boot()?;
+    assert_eq!(host.sh("ip route show default")?, "", "no way to the world");
+    let log = wait_installed(&host, BAR)?;
+    let took = started.elapsed();
+    println!("appliance_firstboot_all_in_one {:.0} s", took.as_secs_f64());
+    assert!(took < BAR, "{took:?}");
+    assert!(log.contains("connected with Agent 0"), "a call was answered: {log}");
+    assert_eq!(row(&log, "calls with tone heard on both sides"), "1", "{log}");
+    host.wait_running(Duration::from_secs(30))?;
+    assert_healthy(&host)?;
+    no_secret_is_told(&host)?;
+    only_what_is_needed_is_open(&fleet, &host)?;
+    a_second_run_changes_nothing(&host)?;
+    a_reboot_changes_nothing(&mut host)?;
+    uninstalling_leaves_the_data(&fleet, &host)?;
+    fleet.passed();
+    Ok(())
+}
+
+/// The value of a row of a printed table.
+fn row<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find(|line| line.contains(name)).unwrap_or_default();
+    line.rsplit(['┆', '│']).map(str::trim).find(|cell| !cell.is_empty()).unwrap_or_default()
+}
+
+/// Secrets are in their files, and in nothing that others can read or that is kept.
+fn no_secret_is_told(host: &Host) -> anyhow::Result<()> {
+    let folder = "/var/lib/ringdown/secrets";
+    assert_eq!(host.sh(&format!("stat -c '%a %U' {folder}"))?.trim(), "700 root");
+    let modes = host.sh(&format!("stat -c '%a %U' {folder}/* | sort -u"))?;
+    assert_eq!(modes.trim(), "600 root");
+    let names = host.sh(&format!("ls {folder}"))?;
+    for name in names.split_whitespace() {
+        let secret = host.get(&format!("{folder}/{name}"))?;
+        assert!(secret.trim().len() >= 20, "{name} is a secret");
+        host.put("/run/canary", secret.trim().as_bytes(), 0o600)?;
+        let found = host.run(&[
+            "sh",
+            "-c",
+            "journalctl -o cat | grep -cFf /run/canary; grep -rlFf /run/canary /var/log /usr /var/lib/cloud 2>/dev/null; \
+             for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; done | grep -cFf /run/canary; rm /run/canary",
+        ])?;
+        assert_eq!(found.stdout, "0\n0\n", "{name} is told somewhere");
+    }
+    Ok(())
+}
+
+/// From another host on the network.
+fn only_what_is_needed_is_open(fleet: &Fleet, host: &Host) -> anyhow::Result<()> {
+    let open = |port: u16| -> anyhow::Result<bool> {
+        let line = format!("timeout 1 bash -c '</dev/tcp/{}/{port}'", host.address());
+        Ok(fleet.run_outside(Duration::from_secs(5), &["sh", "-c", &line])?.status.success())
+    };
+    assert!(open(5060)?, "phones register");
+    for port in [5432, 6379, 7088, 8000, 8001, 8002, 8003, 8004, 8012] {
+        assert!(!open(port)?, "{port} is open to everybody");
+    }
+    Ok(())
+}
+
+fn a_second_run_changes_nothing(host: &Host) -> anyhow::Result<()> {
+    let (running, record, kept) = (processes(host)?, host.get(RECORD)?, secrets(host)?);
+    let again = installer(host, &[], &[])?;
+    assert_eq!(again.code(), 0, "{}", again.said());
+    assert!(again.stdout.contains("nothing was changed"), "{}", again.said());
+    assert_eq!(processes(host)?, running, "no process was touched");
+    assert_eq!((host.get(RECORD)?, secrets(host)?), (record, kept));
+    assert_eq!(installer(host, &[], &["--unless-done"])?.stdout, "");
+    Ok(())
+}
+
+fn a_reboot_changes_nothing(host: &mut Host) -> anyhow::Result<()> {
+    let (record, kept) = (host.get(RECORD)?, secrets(host)?);
+    host.reboot()?;
+    let started = Instant::now();
+    wait_for(Duration::from_secs(40), "everything is ready after a reboot", || assert_healthy(host).ok())?;
+    println!("appliance_firstboot_ready_after_reboot {:.1} s", started.elapsed().as_secs_f64());
+    host.wait_running(Duration::from_secs(40))?;
+    assert_eq!((host.get(RECORD)?, secrets(host)?), (record, kept));
+    let call = host.run(&["ringdown", "sim", "calls", "--calls", "1", "--agents", "1"])?;
+    assert_eq!(row(&call.stdout, " lost "), "0", "{}", call.said());
+    Ok(())
+}
+
+/// Compared with a twin that was never installed.
+fn uninstalling_leaves_the_data(fleet: &Fleet, host: &Host) -> anyhow::Result<()> {
+    let user_data = "#cloud-config\nlocale: C.UTF-8\n".to_owned();
+    let twin = fleet.host("twin").seed(Seed::Cloud { instance: "first".to_owned(), user_data }).boot()?;
+    twin.sh("cloud-init status --wait")?;
+    let before = tree(&twin)?;
+    for _ in 0..2 {
+        let gone = installer(host, &[], &["--uninstall"])?;
+        assert_eq!(gone.code(), 0, "{}", gone.said());
+    }
+    let after = tree(host)?;
+    // The data, what the operator wrote, and what Debian's packages leave: lists of packages, caches.
+    let allowed = [
+        "/var/lib/ringdown",
+        "/etc/ringdown/first-boot.env",
+        "/var/cache/",
+        "/var/lib/dpkg/",
+        "/var/lib/ucf/",
+        "/var/lib/cloud/",
+    ];
+    let (had, has) = (names(&before), names(&after));
+    let left: Vec<_> = has
+        .difference(&had)
+        .filter(|name| !allowed.iter().any(|place| name.starts_with(place)) && !name.contains("__pycache__"))
+        // The folder of what the operator wrote.
+        .filter(|name| **name != "/etc/ringdown")
+        .collect();
+    assert!(left.is_empty(), "left behind: {left:#?}");
+    let data = host.sh(
+        "ls /var/lib/ringdown/postgres/data/PG_VERSION /var/lib/ringdown/redis/appendonlydir /var/lib/ringdown/secrets",
+    )?;
+    assert!(data.contains("REDIS_PASSWORD"), "{data}");
+    let units = host.sh("systemctl list-units --all --plain --no-legend 'ringdown*' | grep -v not-found || true")?;
+    assert_eq!(units.trim(), "");
+    let purged = installer(host, &[], &["--uninstall", "--purge"])?;
+    assert_eq!(purged.code(), 0, "{}", purged.said());
+    assert!(host.get(RECORD).is_err() && host.run(&["test", "-e", "/var/lib/ringdown"])?.code() == 1);
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
+    let fleet = Fleet::new()?;
+    let broken = broken_bundle(&fleet)?;
+    let host = bare(&fleet, "wrong")?.bind_read_only(broken, "/srv/broken").boot()?;
+    host.wait_running(Duration::from_secs(60))?;
+    host.sh("mkdir -p /var/lib/ringdown /srv/empty")?;
+    let before = tree(&host)?;
+    // Variables, arguments, exit code, what is named.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], i32, &'a str);
+    let cases: [Case; 14] = [
+        (&[("RINGDOWN_COMPONENT", "all")], &[], 78, "did you mean RINGDOWN_COMPONENTS?"),
+        (&[("RINGDOWN_REDDIS_URL", "redis://10.0.0.1/0")], &[], 78, "did you mean RINGDOWN_REDIS_URL?"),
+        (&[("INSTALL_RINGDOWN_DRYRUN", "1")], &[], 78, "did you mean INSTALL_RINGDOWN_DRY_RUN?"),
+        (&[("RINGDOWN_COMPONENTS", "redis,postgres")], &[], 78, "no component postgres"),
+        (&[("RINGDOWN_COMPONENTS", "acd")], &[], 78, "RINGDOWN_REDIS_URL is not set"),
+        (&[("RINGDOWN_COMPONENTS", "asterisk")], &[], 78, "needs provisioner"),
+        (&[("RINGDOWN_ADVERTISE", "10.99.0.1")], &[], 78, "no IPv4 address of this host"),
+        (&[("RINGDOWN_PEERS", "10.0.0.300")], &[], 78, "10.0.0.300"),
+        (&[("RINGDOWN_ACD_LEASE_MS", "never")], &[], 78, "RINGDOWN_ACD_LEASE_MS"),
+        (&[("RINGDOWN_REDIS_PASSWORD", "hunter2")], &[], 78, "a secret does not belong"),
+        (
+            &[("RINGDOWN_COMPONENTS", "notifier"), ("RINGDOWN_REDIS_URL", "redis://10.0.0.1:6379/0")],
+            &[],
+            2,
+            "REDIS_PASSWORD",
+        ),
+        (&[("INSTALL_RINGDOWN_VERSION", "9.9.9")], &[], 2, "9.9.9"),
+        (&[], &["--bundle", "/srv/broken"], 2, "damaged"),
+        (&[], &["--bundle", "/srv/empty"], 2, "is no bundle"),
+    ];
+    for (variables, arguments, code, named) in cases {
+        let ran = installer(&host, variables, arguments)?;
+        assert_eq!(ran.code(), code, "{variables:?} {arguments:?}: {}", ran.said());
+        assert!(ran.stderr.contains(named), "{variables:?} names {named}: {}", ran.said());
+        assert!(!ran.said().contains("hunter2"), "no value is told");
+        assert_eq!(tree(&host)?.difference(&before).collect::<Vec<_>>(), Vec::<&String>::new(), "{variables:?}");
+    }
+    let dry = installer(&host, &[], &["--dry-run"])?;
+    assert!(dry.code() == 0 && dry.stdout.contains("nothing was changed"), "{}", dry.said());
+    a_taken_port_and_a_full_disk_are_refused(&host)?;
+    assert_eq!(tree(&host)?, before);
+    fleet.passed();
+    Ok(())
+}
+
+fn a_taken_port_and_a_full_disk_are_refused(host: &Host) -> anyhow::Result<()> {
+    host.sh("systemd-run --quiet --unit=squatter python3 -m http.server --directory /srv/empty 8000 >/dev/null 2>&1")?;
+    wait_for(Duration::from_secs(10), "somebody listens on 8000", || {
+        host.run(&["sh", "-c", "</dev/tcp/127.0.0.1/8000"]).ok();
+        host.sh("ss -Hltn 'sport = :8000'").ok().filter(|said| !said.is_empty())
+    })?;
+    let ran = installer(host, &[], &[])?;
+    assert_eq!(ran.code(), 2, "{}", ran.said());
+    assert!(ran.stderr.contains("web-api needs 8000/tcp, which python3 (process"), "{}", ran.said());
+    host.sh("systemctl stop squatter")?;
+    host.sh("mount -t tmpfs -o size=100m tmpfs /var/lib/ringdown")?;
+    let ran = installer(host, &[], &[])?;
+    host.sh("umount /var/lib/ringdown")?;
+    assert_eq!(ran.code(), 2, "{}", ran.said());
+    assert!(ran.stderr.contains("MB free in /var/lib/ringdown; these components need"), "{}", ran.said());
+    Ok(())
+}
+
+/// The bundle with one byte of one package flipped.
+fn broken_bundle(fleet: &Fleet) -> anyhow::Result<PathBuf> {
+    let folder = fleet.folder("broken")?;
+    let copied = std::process::Command::new("cp").arg("-a").arg(bundle()?.join(".")).arg(&folder).status()?;
+    ensure!(copied.success(), "copying the bundle");
+    let packages = std::fs::read_dir(folder.join("repository"))?.flatten().map(|entry| entry.path());
+    let victim = packages
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ringdown-acd_")))
+        .next()
+        .context("there is a package of the ACD")?;
+    let mut bytes = std::fs::read(&victim)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&victim, bytes)?;
+    Ok(folder)
+}
+
+/// What the plain run leaves out.
+mod long {
+    use super::*;
+
+    #[test]
+    fn three_hosts_by_variables_only() -> anyhow::Result<()> {
+        let fleet = Fleet::new()?;
+        let shared = fleet.folder("secrets")?;
+        let make = ringdown_appliance::fleet::checkout().join("provisioning/ansible/roles/base/files/make_secrets");
+        let made = std::process::Command::new(make)
+            .arg(&shared)
+            .args(["-", "REDIS_PASSWORD", "POSTGRES_PASSWORD", "ADMIN_PASSWORD"])
+            .output()?;
+        ensure!(made.status.success(), "making the secrets that hosts share");
+        let (data, application, voice) = ("10.77.0.21", "10.77.0.22", "10.77.0.23");
+        let redis = format!("redis://{data}:6379/0");
+        let postgres = format!("postgres://ringdown@{data}:5432/ringdown");
+        let api = format!("http://{application}:8000");
+        let host = |name: &str, number: u8, peers: &str, variables: &[(&str, &str)]| -> anyhow::Result<Host> {
+            let shared_variables = [("RINGDOWN_PEERS", peers), ("INSTALL_RINGDOWN_SECRETS", "/srv/secrets")];
+            let all: Vec<_> = shared_variables.iter().chain(variables).copied().collect();
+            bare(&fleet, name)?.number(number).bind_read_only(&shared, "/srv/secrets").seed(seed(&all)).boot()
+        };
+        let started = Instant::now();
+        // The one that needs both others first: each waits for its peers.
+        let voice_host = host(
+            "voice",
+            23,
+            &format!("{data},{application}"),
+            &[
+                ("RINGDOWN_COMPONENTS", "asterisk,registrar,acd,provisioner"),
+                ("RINGDOWN_ACD_DUTIES", "voice"),
+                ("RINGDOWN_REDIS_URL", &redis),
+                ("RINGDOWN_API_URL", &api),
+            ],
+        )?;
+        let application_host = host(
+            "application",
+            22,
+            &format!("{data},{voice}"),
+            &[
+                ("RINGDOWN_COMPONENTS", "web-api,provisioner,acd,notifier"),
+                ("RINGDOWN_REDIS_URL", &redis),
+                ("RINGDOWN_POSTGRES_URL", &postgres),
+            ],
+        )?;
+        let data_host =
+            host("data", 21, &format!("{application},{voice}"), &[("RINGDOWN_COMPONENTS", "redis,postgresql")])?;
+        for host in [&data_host, &application_host] {
+            wait_installed(host, INSTALL_LIMIT)?;
+        }
+        let log = wait_installed(&voice_host, INSTALL_LIMIT)?;
+        println!("appliance_firstboot_three_hosts {:.0} s", started.elapsed().as_secs_f64());
+        assert!(log.contains("connected with Agent 0"), "a call was answered: {log}");
+        for host in [&data_host, &application_host, &voice_host] {
+            assert_healthy(host)?;
+            let again = installer(host, &[], &[])?;
+            assert!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
+        }
+        fleet.passed();
+        Ok(())
+    }
+
+    #[test]
+    fn power_cuts_at_random_points_only_delay_it() -> anyhow::Result<()> {
+        let fleet = Fleet::new()?;
+        let mut host = bare(&fleet, "cut")?.seed(seed(&[("RINGDOWN_COMPONENTS", "all")])).make()?;
+        let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
+        println!("seed {seed}");
+        let mut first: BTreeMap<String, String> = BTreeMap::new();
+        for cut in 0..5_u32 {
+            host.boot()?;
+            // Each window is a later part of the installation, which goes on where it was cut.
+            let after = Duration::from_millis(u64::from(3_000 + cut * 4_000 + seed.wrapping_mul(cut * 2 + 1) % 12_000));
+            std::thread::sleep(after);
+            let now = secrets(&host)?;
+            for (name, secret) in &first {
+                assert_eq!(now.get(name), Some(secret), "{name} was made again");
+            }
+            first = now;
+            let at = host.run(&["sh", "-c", "tail -n 1 /var/log/ringdown/first-boot.log 2>/dev/null"])?.stdout;
+            println!("cut {cut} after {after:?}: {}", at.trim());
+            host.power_cut()?;
+        }
+        host.boot()?;
+        wait_for(INSTALL_LIMIT, "first boot completes", || host.get(RECORD).ok())?;
+        wait_for(Duration::from_secs(30), "it is healthy", || assert_healthy(&host).ok())?;
+        let last = secrets(&host)?;
+        for (name, secret) in &first {
+            assert_eq!(last.get(name), Some(secret), "{name} was made again");
+        }
+        assert!(last.values().all(|secret| !secret.ends_with("-0")), "no secret is empty: {last:?}");
+        let again = installer(&host, &[], &[])?;
+        assert!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
+        fleet.passed();
+        Ok(())
+    }
+}
