@@ -1,5 +1,7 @@
 //! `appliance-firstboot`: bare hosts become a contact centre, unattended and without internet.
 
+#![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -283,11 +285,10 @@ fn broken_bundle(fleet: &Fleet) -> anyhow::Result<PathBuf> {
     let folder = fleet.folder("broken")?;
     let copied = std::process::Command::new("cp").arg("-a").arg(bundle()?.join(".")).arg(&folder).status()?;
     ensure!(copied.success(), "copying the bundle");
-    let packages = std::fs::read_dir(folder.join("repository"))?.flatten().map(|entry| entry.path());
-    let victim = packages
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ringdown-acd_")))
-        .next()
-        .context("there is a package of the ACD")?;
+    let mut packages = std::fs::read_dir(folder.join("repository"))?.flatten().map(|entry| entry.path());
+    let is_victim =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ringdown-acd_"));
+    let victim = packages.find(is_victim).context("there is a package of the ACD")?;
     let mut bytes = std::fs::read(&victim)?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
