@@ -34,6 +34,8 @@ pub struct CallCentre {
     pub queue: String,
     pub token: String,
     api: String,
+    /// Asterisk's ARI.
+    ari: SocketAddr,
     client: reqwest::Client,
     asterisk_spec: Spec,
     _daemons: Vec<Daemon>,
@@ -122,6 +124,7 @@ impl CallCentre {
             queue: String::new(),
             token: String::new(),
             api: format!("http://{web}/api/v1"),
+            ari: http,
             client: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?,
             asterisk_spec,
             _daemons: daemons,
@@ -130,7 +133,7 @@ impl CallCentre {
         };
         centre.acd.wait_ready(PATIENCE).await?;
         centre.furnish().await?;
-        centre.wait_for_trunk(http).await?;
+        centre.wait_for_trunk().await?;
         Ok(centre)
     }
 
@@ -150,14 +153,19 @@ impl CallCentre {
     }
 
     /// Asterisk knows the trunk: calls are told apart.
-    async fn wait_for_trunk(&self, http: SocketAddr) -> anyhow::Result<()> {
-        let url = format!("http://{http}/ari/endpoints");
+    async fn wait_for_trunk(&self) -> anyhow::Result<()> {
         wait_until(PATIENCE, "Asterisk knows the trunk", async || {
-            let asked = self.client.get(&url).basic_auth("ringdown", Some(ARI_PASSWORD)).send().await.ok()?;
-            asked.text().await.ok()?.contains("trunk-").then_some(())
+            self.asterisk_has("endpoints").await.ok()?.to_string().contains("trunk-").then_some(())
         })
         .await;
         Ok(())
+    }
+
+    /// What Asterisk itself lists: `channels`, `bridges` or `endpoints`.
+    pub async fn asterisk_has(&self, what: &str) -> anyhow::Result<Value> {
+        let url = format!("http://{}/ari/{what}", self.ari);
+        let asked = self.client.get(&url).basic_auth("ringdown", Some(ARI_PASSWORD)).send().await?;
+        Ok(asked.error_for_status()?.json().await?)
     }
 
     /// A path below the tenant.

@@ -325,9 +325,13 @@ impl Inner {
             "INVITE" => drop(tokio::spawn(self.rung(text, from))),
             "ACK" => {}
             "CANCEL" => {
-                self.send(self.response(&text, 200, None), from).await;
-                if let Some(state) = self.lock().take() {
-                    drop(state);
+                let call_id = header(&text, "Call-ID");
+                // One that was answered stands until a BYE.
+                let ringing =
+                    self.lock().take_if(|state| Some(&state.call_id) == call_id.as_ref() && state.media.is_none());
+                let code = if ringing.is_some() { 200 } else { 481 };
+                self.send(self.response(&text, code, None), from).await;
+                if ringing.is_some() {
                     self.answers.send_replace(Some("CANCELLED".to_owned()));
                 }
             }
@@ -344,8 +348,12 @@ impl Inner {
     /// An INVITE: rings, then does what the manner says.
     async fn rung(self: Arc<Self>, text: String, from: SocketAddr) {
         let call_id = header(&text, "Call-ID").unwrap_or_default();
-        if self.lock().as_ref().is_some_and(|state| state.call_id == call_id) {
-            return;
+        let current = self.lock().as_ref().map(|state| state.call_id == call_id);
+        match current {
+            // Sent again.
+            Some(true) => return,
+            Some(false) => return self.send(self.response(&text, 486, None), from).await,
+            None => {}
         }
         let state = CallState {
             call_id,

@@ -393,6 +393,7 @@ impl Node {
         let (Some(config), Some(route)) = (&config, route) else {
             self.shared.metrics.refused.inc();
             log::info!(trunk:% = arrival.trunk; "a call for a number nobody routes was refused");
+            log::debug!(channel, dialled = arrival.dialled.as_str(), known = config.is_some(); "that number");
             if let Err(error) = self.shared.ari.hang_up(&channel, UNALLOCATED).await {
                 log::warn!(error:% = error; "a refused call was not hung up");
             }
