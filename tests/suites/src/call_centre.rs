@@ -40,7 +40,7 @@ pub struct CallCentre {
     asterisk_spec: Spec,
     _daemons: Vec<Daemon>,
     _postgres: PrivatePostgres,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// How a centre differs from the usual one.
@@ -129,7 +129,7 @@ impl CallCentre {
             asterisk_spec,
             _daemons: daemons,
             _postgres: postgres,
-            _folder: folder,
+            folder,
         };
         centre.acd.wait_ready(PATIENCE).await?;
         centre.furnish().await?;
@@ -166,6 +166,32 @@ impl CallCentre {
         let url = format!("http://{}/ari/{what}", self.ari);
         let asked = self.client.get(&url).basic_auth("ringdown", Some(ARI_PASSWORD)).send().await?;
         Ok(asked.error_for_status()?.json().await?)
+    }
+
+    /// Where everything that happens in Asterisk can be listened to.
+    #[must_use]
+    pub fn events_url(&self) -> String {
+        format!("ws://{}/ari/events?app=listener&subscribeAll=true&api_key=ringdown:{ARI_PASSWORD}", self.ari)
+    }
+
+    /// Lets Asterisk's own dialplan connect callers of `number` with a user's phone, without the ACD.
+    ///
+    /// # Errors
+    /// Asterisk does not take the line.
+    pub async fn dial_directly(&self, number: &str, user: &str) -> anyhow::Result<()> {
+        let trunks = self.get(&self.of_tenant("trunks")).await?;
+        let trunk = text(&trunks["items"][0], "id")?;
+        let path = self.folder.join("etc/extensions.conf");
+        let rendered = std::fs::read_to_string(&path)?;
+        let endpoint = format!("PJSIP/registrar/sip:{user}@{}", self.realm);
+        let line = format!("\n[trunk-{trunk}](+)\nexten => {number},1,Dial({endpoint})\n same => n,Hangup()\n");
+        std::fs::write(&path, rendered + &line)?;
+        let module = |name: &str| format!("http://{}/ari/asterisk/modules/{name}", self.ari);
+        let login = ("ringdown", Some(ARI_PASSWORD));
+        for request in [self.client.post(module("app_dial.so")), self.client.put(module("pbx_config.so"))] {
+            request.basic_auth(login.0, login.1).send().await?.error_for_status()?;
+        }
+        Ok(())
     }
 
     /// A path below the tenant.

@@ -4,4 +4,6 @@ pub mod acd_world;
 pub mod call_centre;
 pub mod installation;
 pub mod phone;
+pub mod setup_times;
 pub mod sipp;
+pub mod voice;

@@ -1,7 +1,5 @@
-//! A SIP telephone for tests, written apart from the product: agents' phones and callers, with RTP that carries a tone, and
-//! an ear that tells which tone arrives. One call at a time over UDP; only as much of RFC 3261 as a plain phone needs.
+//! A SIP telephone for tests, written apart from the product: agents' phones and callers. One call at a time over UDP; only as much of RFC 3261 as a plain phone needs.
 
-use std::f64::consts::TAU;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +11,10 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// Samples per second of G.711.
-const RATE: f64 = 8_000.0;
-/// Samples per RTP packet: 20 ms.
-const FRAME: usize = 160;
-/// Samples an ear listens to: half a second.
-const EAR: usize = 4_000;
+use crate::voice::Voice;
+
+/// Calls of this process.
+static CALLS: AtomicU32 = AtomicU32::new(1);
 
 /// How a phone treats a call that comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +53,12 @@ pub struct Phone {
 
 struct Inner {
     sip: UdpSocket,
-    rtp: UdpSocket,
+    voice: Voice,
     address: SocketAddr,
     user: String,
-    tone_hz: f64,
     call: Mutex<Option<CallState>>,
     manner: watch::Sender<Manner>,
     told: mpsc::UnboundedSender<Seen>,
-    ear: Mutex<Vec<f64>>,
-    sequence: AtomicU32,
     answers: watch::Sender<Option<String>>,
 }
 
@@ -94,26 +87,18 @@ impl Phone {
     /// A phone on a port of `host`, which sings `tone_hz` when it talks.
     pub async fn new(host: &str, user: &str, tone_hz: f64, manner: Manner) -> anyhow::Result<Self> {
         let sip = UdpSocket::bind((host, 0)).await?;
-        let rtp = UdpSocket::bind((host, 0)).await?;
         let (told, seen) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             address: sip.local_addr()?,
             sip,
-            rtp,
+            voice: Voice::new(host, tone_hz).await?,
             user: user.to_owned(),
-            tone_hz,
             call: Mutex::default(),
             manner: watch::Sender::new(manner),
             told,
-            ear: Mutex::default(),
-            sequence: AtomicU32::new(1),
             answers: watch::Sender::new(None),
         });
-        let tasks = vec![
-            tokio::spawn(Arc::clone(&inner).listen()),
-            tokio::spawn(Arc::clone(&inner).sing()),
-            tokio::spawn(Arc::clone(&inner).hear()),
-        ];
+        let tasks = vec![tokio::spawn(Arc::clone(&inner).listen())];
         Ok(Self { inner, seen, tasks })
     }
 
@@ -174,7 +159,8 @@ impl Phone {
     pub async fn call(&self, number: &str, to: SocketAddr) -> anyhow::Result<()> {
         let inner = &self.inner;
         let at = inner.address;
-        let call_id = format!("call-{}-{}", at.port(), inner.sequence.fetch_add(1, Ordering::Relaxed));
+        // Ports come back: a number of their own keeps a later call apart from a transaction Asterisk still remembers.
+        let call_id = format!("call-{}-{}", at.port(), CALLS.fetch_add(1, Ordering::Relaxed));
         let state = CallState {
             from: format!("<sip:{}@{at}>;tag=c{}", inner.user, at.port()),
             to: format!("<sip:{number}@{to}>"),
@@ -203,6 +189,7 @@ impl Phone {
     /// Hangs up a call that stands.
     pub async fn hang_up(&self) -> anyhow::Result<()> {
         let mut state = self.inner.lock().take().context("no call to hang up")?;
+        self.inner.voice.sing_to(None);
         state.cseq += 1;
         state.via = format!("SIP/2.0/UDP {};branch=z9hG4bK-bye-{}-{}", self.inner.address, state.call_id, state.cseq);
         let bye = self.inner.request("BYE", &state, None);
@@ -212,17 +199,7 @@ impl Phone {
 
     /// Whether a tone is heard among what arrives from now on.
     pub async fn hears(&self, hz: f64, limit: Duration) -> bool {
-        self.inner.ear().clear();
-        let listen = async {
-            loop {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                let ear = self.inner.ear().clone();
-                if ear.len() >= EAR && strength(&ear, hz) > 0.3 {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(limit, listen).await.is_ok()
+        self.inner.voice.hears(hz, limit).await
     }
 
     /// Stops answering for good, without a word: the cable is out.
@@ -238,17 +215,13 @@ impl Inner {
         self.call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ear(&self) -> std::sync::MutexGuard<'_, Vec<f64>> {
-        self.ear.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn tell(&self, seen: Seen) {
         // A test that looks away needs no word.
         drop(self.told.send(seen));
     }
 
     fn sdp(&self) -> String {
-        let (host, port) = (self.address.ip(), self.rtp.local_addr().map_or(0, |address| address.port()));
+        let (host, port) = (self.address.ip(), self.voice.address().port());
         format!(
             "v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n\
              a=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n"
@@ -307,6 +280,7 @@ impl Inner {
         let ack = self.request("ACK", &state, None);
         self.send(ack, from).await;
         let news = self.lock().replace(state.clone()).is_some_and(|before| before.media.is_none());
+        self.voice.sing_to(state.media);
         if !success {
             *self.lock() = None;
             self.tell(Seen::Failed(code));
@@ -338,6 +312,7 @@ impl Inner {
             "BYE" => {
                 self.send(self.response(&text, 200, None), from).await;
                 if self.lock().take().is_some() {
+                    self.voice.sing_to(None);
                     self.tell(Seen::HungUp);
                 }
             }
@@ -387,8 +362,10 @@ impl Inner {
                 self.send(self.response(&text, code, None), from).await;
             }
             Some(Manner::Answer) => {
+                let to = media(&text);
                 if let Some(state) = self.lock().as_mut() {
-                    state.media = media(&text);
+                    state.media = to;
+                    self.voice.sing_to(to);
                 }
                 self.send(self.response(&text, 200, Some(&self.sdp())), from).await;
                 self.tell(Seen::Talking);
@@ -422,39 +399,6 @@ impl Inner {
 
     async fn send(&self, text: String, to: SocketAddr) {
         self.sip.send_to(text.as_bytes(), to).await.expect("a datagram leaves on loopback");
-    }
-
-    /// Sends the tone every 20 ms while a call stands.
-    async fn sing(self: Arc<Self>) {
-        let mut clock = tokio::time::interval(Duration::from_millis(20));
-        let (mut sequence, mut stamp) = (0_u16, 0_u32);
-        loop {
-            clock.tick().await;
-            let Some(to) = self.lock().as_ref().and_then(|state| state.media) else { continue };
-            let mut packet = vec![0x80, 0];
-            packet.extend(sequence.to_be_bytes());
-            packet.extend(stamp.to_be_bytes());
-            packet.extend(u32::from(self.address.port()).to_be_bytes());
-            let sample =
-                |number: u32| 8_000.0 * (TAU * self.tone_hz * f64::from(stamp.wrapping_add(number)) / RATE).sin();
-            packet.extend((0..FRAME as u32).map(|number| to_ulaw(sample(number))));
-            (sequence, stamp) = (sequence.wrapping_add(1), stamp.wrapping_add(FRAME as u32));
-            self.rtp.send_to(&packet, to).await.expect("a datagram leaves on loopback");
-        }
-    }
-
-    /// Keeps the last half second of what arrives.
-    async fn hear(self: Arc<Self>) {
-        let mut buffer = [0_u8; 2_048];
-        while let Ok(length) = self.rtp.recv(&mut buffer).await {
-            if length <= 12 {
-                continue;
-            }
-            let mut ear = self.ear();
-            ear.extend(buffer[12..length].iter().map(|byte| from_ulaw(*byte)));
-            let excess = ear.len().saturating_sub(EAR);
-            ear.drain(..excess);
-        }
     }
 }
 
@@ -493,32 +437,4 @@ fn media(text: &str) -> Option<SocketAddr> {
 
 fn md5_hex(text: &str) -> String {
     Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The share of the sound's power at one frequency (Goertzel): 1 is that tone alone.
-fn strength(samples: &[f64], hz: f64) -> f64 {
-    let (mut real, mut imaginary, mut power) = (0.0, 0.0, 0.0);
-    for (number, sample) in samples.iter().enumerate() {
-        let angle = TAU * hz * number as f64 / RATE;
-        real += sample * angle.cos();
-        imaginary += sample * angle.sin();
-        power += sample * sample;
-    }
-    if power == 0.0 { 0.0 } else { 2.0 * (real * real + imaginary * imaginary) / (power * samples.len() as f64) }
-}
-
-/// G.711 mu-law (ITU-T G.711, table 2a).
-fn to_ulaw(sample: f64) -> u8 {
-    let sign = if sample < 0.0 { 0x80_u8 } else { 0 };
-    let magnitude = (sample.abs().min(32_635.0) as u16) + 132;
-    let exponent = (15 - magnitude.leading_zeros().min(15)).saturating_sub(7).min(7) as u8;
-    let mantissa = ((magnitude >> (exponent + 3)) & 0x0f) as u8;
-    !(sign | (exponent << 4) | mantissa)
-}
-
-fn from_ulaw(byte: u8) -> f64 {
-    let byte = !byte;
-    let magnitude = ((u32::from(byte & 0x0f) << 3) + 132) << ((byte >> 4) & 7);
-    let value = f64::from(magnitude) - 132.0;
-    if byte & 0x80 == 0 { value } else { -value }
 }

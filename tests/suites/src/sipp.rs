@@ -1,5 +1,5 @@
-//! Many phones and callers at once by sipp, a SIP stack nobody here wrote. They carry no media of their own: Asterisk sends
-//! them music and silence.
+//! Phones and callers by sipp, a SIP stack nobody here wrote: many at once without media of their own (Asterisk sends them
+//! music and silence), or one caller whose media is a [`Voice`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use anyhow::Context;
 use ringdown_test_support::{Folder, Process, Spec, free_port, wait_until};
 
 use crate::call_centre::{CallCentre, PATIENCE, PHONE_PASSWORD};
+use crate::voice::Voice;
 
 /// What a crowd of callers does.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,13 @@ impl Sipp {
         Ok(answering)
     }
 
+    /// One caller, who talks with this voice for so long.
+    pub fn call_with(&self, number: &str, to: SocketAddr, voice: &Voice, lasts: Duration) -> anyhow::Result<Process> {
+        let spec = self.scenario("call", free_port(), voice.address().port());
+        let spec = spec.args(["-s", number, "-m", "1", "-d", &lasts.as_millis().to_string()]);
+        spec.arg(to.to_string()).start()
+    }
+
     /// Places calls until all are over.
     pub async fn call(&self, number: &str, to: SocketAddr, crowd: Crowd) -> anyhow::Result<Ended> {
         let figures = self.folder.join("calls.csv");
@@ -82,13 +90,17 @@ impl Sipp {
     }
 
     fn spec(&self, scenario: &str, port: u16) -> Spec {
+        self.scenario(scenario, port, free_port())
+    }
+
+    fn scenario(&self, scenario: &str, port: u16, media: u16) -> Spec {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{scenario}.xml"));
         Spec::new("sipp", "sipp", self.folder.join(format!("{scenario}.log")))
             .env("TERM", "dumb")
             .folder(self.folder.path())
             .arg("-sf")
             .arg(file)
-            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-mp", &free_port().to_string(), "-nostdin"])
+            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-mp", &media.to_string(), "-nostdin"])
             .args(["-trace_err", "-error_file"])
             .arg(self.folder.join(format!("{scenario}.err")))
     }

@@ -113,10 +113,9 @@ async fn ledger(centre: &CallCentre) -> BTreeMap<String, (u32, u32)> {
 
 async fn nothing_is_left(centre: &CallCentre, agents: &[String]) {
     for what in ["channels", "bridges"] {
-        wait_until(PATIENCE, &format!("Asterisk has no {what} left"), async || {
-            centre.asterisk_has(what).await.ok()?.as_array()?.is_empty().then_some(())
-        })
-        .await;
+        let empty = async || centre.asterisk_has(what).await.ok()?.as_array()?.is_empty().then_some(());
+        let waited = tokio::time::timeout(PATIENCE, wait_until(PATIENCE * 2, what, empty)).await;
+        assert!(waited.is_ok(), "Asterisk still has {what}: {:#}", centre.asterisk_has(what).await.unwrap());
     }
     for agent in agents {
         centre.agent(agent, "an agent is idle", |record| record["state"]["kind"] == "idle").await;

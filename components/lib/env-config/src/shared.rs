@@ -94,6 +94,13 @@ fn join_password(env: &mut Reader, name: &str, url: Url, password: Option<crate:
             env.fault(name, "is set although the URL already has a password; set one");
             None
         }
+        Some(_) if url.hosts().is_empty() => {
+            env.fault(
+                name,
+                "is set although the URL is a path, which has no place for it; put it into the URL's query",
+            );
+            None
+        }
         Some(password) => Some(url.with_password(&password)),
     }
 }

@@ -63,7 +63,9 @@ pub(crate) fn markdown(definitions: &[Definition]) -> String {
             None if definition.required => "required".into(),
             None => "-".into(),
         };
-        let row = format!("| `{}` | {}{file} | {unset} | {} |", definition.name, definition.accepts, definition.about);
+        // A bar inside a cell would begin the next one.
+        let (accepts, about) = (definition.accepts.replace('|', "\\|"), definition.about.replace('|', "\\|"));
+        let row = format!("| `{}` | {accepts}{file} | {unset} | {about} |", definition.name);
         write_line(&mut text, &row);
     }
     text

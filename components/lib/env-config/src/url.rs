@@ -66,6 +66,7 @@ impl Url {
     }
 
     /// The same address with `password` in it, percent-encoded; for a password that comes from a variable of its own.
+    /// Only for an address with hosts: a path has no place for a password.
     #[must_use]
     pub fn with_password(&self, password: &Secret) -> Self {
         let authority = self.authority();

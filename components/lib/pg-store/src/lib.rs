@@ -10,9 +10,9 @@
 //! let agents: i64 = session.query_one("SELECT count(*) FROM agents", &[]).await?.get(0);
 //!
 //! // A transaction that may lose a race: repeated a few times while the error says that nothing happened.
-//! store.retry("rename agent", async || {
+//! store.retry("rename agent", || async {
 //!     let mut session = store.session("rename agent").await?;
-//!     let transaction = session.begin(Isolation::Serializable).await?;
+//!     let mut transaction = session.begin(Isolation::Serializable).await?;
 //!     transaction.execute("UPDATE agents SET name = $1", &[&"Ada"]).await?;
 //!     transaction.commit().await
 //! }).await?;

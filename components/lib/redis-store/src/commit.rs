@@ -269,7 +269,8 @@ impl Committer {
 
     async fn wait_for_replicas(&mut self) -> Result<(), CommitError> {
         let mut cmd = redis::cmd("WAIT");
-        cmd.arg(self.replicas).arg(self.limit.as_millis().to_string());
+        // Redis gives up before we do, so that "too few" is an answer and not a silence.
+        cmd.arg(self.replicas).arg((self.limit * 3 / 4).as_millis().to_string());
         let confirmed: u32 = self.connection.run(&cmd, self.limit).await?;
         if confirmed < self.replicas {
             return Err(CommitError::TooFewReplicas { confirmed, wanted: self.replicas });

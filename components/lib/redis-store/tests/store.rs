@@ -68,6 +68,35 @@ async fn a_lease_has_one_holder_and_a_growing_epoch() {
 }
 
 #[tokio::test]
+async fn a_commit_is_acknowledged_when_a_replica_has_it_and_not_before() {
+    let (master, pool) = store().await;
+    let of = ("replicaof".to_owned(), format!("127.0.0.1 {}", master.port()));
+    let options = RedisOptions { directives: vec![of], ..RedisOptions::default() };
+    let mut replica = PrivateRedis::start(options).await.expect("a replica");
+    let lease = acquire(&pool, "a", 60_000).await.unwrap();
+    let mut committer = Committer::new(&pool, 1);
+    let copy = StoreOptions::from_url(&replica.url()).expect("a URL");
+    let copy = RedisPool::new(copy, StoreMetrics::default());
+    // A replica that has just been started takes its first copy.
+    wait_until(LIMIT, "the first copy", async || get(&copy, lease.key()).await.map(|_| ())).await;
+    committer.commit(&lease, None, &set("{x}:k", "1")).await.expect("the replica confirms");
+    assert_eq!(get(&copy, "{x}:k").await.as_deref(), Some("1"), "acknowledged is copied");
+
+    replica.pause().unwrap();
+    let guard = Guard { key: "{x}:record".to_owned(), field: "commits", expected: String::new() };
+    let mut commit = set("{x}:k", "2");
+    commit.push(["HSET".to_owned(), "{x}:record".to_owned(), "commits".to_owned(), "1".to_owned()]);
+    let alone = committer.commit(&lease, Some(&guard), &commit).await;
+    assert!(matches!(alone, Err(CommitError::TooFewReplicas { confirmed: 0, wanted: 1 })), "{alone:?}");
+    // Asking again does nothing twice: the guard says that it is there.
+    let again = committer.commit(&lease, Some(&guard), &commit).await;
+    assert!(matches!(&again, Err(CommitError::Moved { found }) if found == "1"), "{again:?}");
+    replica.resume().unwrap();
+    committer.confirm().await.expect("the replica is back and has it");
+    assert_eq!(get(&copy, "{x}:k").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
 async fn what_a_lost_lease_commits_is_refused_whole() {
     let (_redis, pool) = store().await;
     let mut committer = Committer::new(&pool, 0);
