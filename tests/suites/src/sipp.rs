@@ -63,7 +63,7 @@ impl Sipp {
 
     /// One caller, who talks with this voice for so long.
     pub fn call_with(&self, number: &str, to: SocketAddr, voice: &Voice, lasts: Duration) -> anyhow::Result<Process> {
-        let spec = self.scenario("call", free_port(), voice.address().port());
+        let spec = self.spec("call", free_port()).args(["-key", "voice_port", &voice.address().port().to_string()]);
         let spec = spec.args(["-s", number, "-m", "1", "-d", &lasts.as_millis().to_string()]);
         spec.arg(to.to_string()).start()
     }
@@ -72,7 +72,8 @@ impl Sipp {
     pub async fn call(&self, number: &str, to: SocketAddr, crowd: Crowd) -> anyhow::Result<Ended> {
         let figures = self.folder.join("calls.csv");
         let expected = Duration::from_secs(u64::from(crowd.calls / crowd.rate.max(1))) + crowd.lasts;
-        let spec = self.spec("call", free_port()).args(["-s", number, "-trace_stat", "-stf"]).arg(&figures);
+        let spec = self.spec("call", free_port()).args(["-key", "voice_port", &free_port().to_string()]);
+        let spec = spec.args(["-s", number, "-trace_stat", "-stf"]).arg(&figures);
         let spec = spec.args(["-m", &crowd.calls.to_string(), "-r", &crowd.rate.to_string()]);
         let spec = spec.args(["-l", &crowd.calls.to_string(), "-d", &crowd.lasts.as_millis().to_string()]);
         // Its exit code says only that some call failed; the figures say how many.
@@ -90,17 +91,13 @@ impl Sipp {
     }
 
     fn spec(&self, scenario: &str, port: u16) -> Spec {
-        self.scenario(scenario, port, free_port())
-    }
-
-    fn scenario(&self, scenario: &str, port: u16, media: u16) -> Spec {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{scenario}.xml"));
         Spec::new("sipp", "sipp", self.folder.join(format!("{scenario}.log")))
             .env("TERM", "dumb")
             .folder(self.folder.path())
             .arg("-sf")
             .arg(file)
-            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-mp", &media.to_string(), "-nostdin"])
+            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-mp", &free_port().to_string(), "-nostdin"])
             .args(["-trace_err", "-error_file"])
             .arg(self.folder.join(format!("{scenario}.err")))
     }

@@ -354,6 +354,7 @@ async fn an_asterisk_that_cannot_connect_by_itself_takes_calls_and_keeps_callers
     let mut early = caller(&centre).await;
     expect(&mut early, Seen::Talking).await;
     let waiting = centre.interaction("it waits", is("waiting")).await;
+    assert!(early.hears(261.6, PATIENCE).await, "the caller hears music");
     let mut late = Phone::new("127.0.0.1", "4930556", CALLER_HZ, Manner::Answer).await.unwrap();
     centre.acd.kill9().unwrap();
     assert!(early.hears(261.6, PATIENCE).await, "the music goes on");
