@@ -60,12 +60,16 @@ missing_packages() {
 install_packages() {
     begin 'packages' 'see the log for what apt said; dpkg --audit shows packages that are half installed' 3
     mkdir -p /etc/ringdown /var/lib/ringdown
-    # What a power cut left half installed.
-    [ -z "$(dpkg --audit)" ] || logged dpkg --configure -a --force-confold
+    # What a power cut left half installed. What was not even unpacked whole cannot be configured: apt unpacks it again.
+    local half=''
+    if [ -n "$(dpkg --audit)" ]; then
+        logged dpkg --configure -a --force-confold || half=yes
+        say '  goes on where an earlier run was cut off'
+    fi
     [ -f "$key" ] || { install -m 644 "$bundle/key.gpg" "$key.new" && sync "$key.new" && mv "$key.new" "$key"; }
     local missing
     missing=$(missing_packages)
-    if [ -z "$missing" ]; then
+    if [ -z "$missing$half" ]; then
         remove_policy
         say '  nothing is missing'
         return 0
@@ -76,7 +80,7 @@ install_packages() {
     logged bundle_apt update
     # Noted before they come: --uninstall takes away what was not here before.
     dpkg-query -W -f='${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort >"$work/before"
-    bundle_apt -s --no-remove install $missing | sed -n 's/^Inst \([^ ]*\).*/\1/p' | sort -u | comm -23 - "$work/before" >"$work/new"
+    bundle_apt -s --no-remove --fix-broken install $missing | sed -n 's/^Inst \([^ ]*\).*/\1/p' | sort -u | comm -23 - "$work/before" >"$work/new"
     touch /var/lib/ringdown/installed-packages
     sort -u -o "$work/all" /var/lib/ringdown/installed-packages "$work/new"
     sync "$work/all" && cp "$work/all" /var/lib/ringdown/installed-packages.new

@@ -132,6 +132,7 @@ preflight() {
     check_system
     check_bundle
     check_values
+    check_volume
     check_size
     check_ports
     check_secrets
@@ -142,6 +143,7 @@ plan() {
     say "the plan: this host ($(uname -n), $address) becomes: $components"
     local name
     for name in $(daemon_variables); do say "  $name=${!name}"; done
+    [ -z "$volume" ] || say "  data goes to $volume${volume_empty:+, which is empty and will be formatted}"
     [ -z "$peers" ] || say "  peers: $peers"
     if [ -f /var/lib/ringdown/first-boot.json ]; then
         say '  first boot was completed here before; what is right is left alone'

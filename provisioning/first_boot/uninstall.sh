@@ -25,6 +25,10 @@ uninstall() {
     fi
 
     begin 'removes files' 'look what is left: ls /etc/ringdown' 4
+    if [ -f "$volume_unit" ]; then
+        systemctl disable --quiet var-lib-ringdown.mount || true
+        rm -f "$volume_unit"
+    fi
     rm -f /etc/systemd/system/ringdown-{redis,redis-sentinel,postgresql,firewall}.service
     for name in redis-server redis-sentinel postgresql postgresql@; do
         [ "$(readlink "/etc/systemd/system/$name.service")" != /dev/null ] || rm -f "/etc/systemd/system/$name.service"
@@ -38,6 +42,10 @@ uninstall() {
     logged systemctl daemon-reload
     if [ -n "$purge" ]; then
         say 'removes the data'
+        if mountpoint -q /var/lib/ringdown; then
+            find /var/lib/ringdown -mindepth 1 -delete
+            umount /var/lib/ringdown
+        fi
         rm -rf /var/lib/ringdown
         say 'done; nothing is left but the log'
     else

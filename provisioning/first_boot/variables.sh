@@ -142,14 +142,16 @@ check_peers() {
 # The new daemons themselves say what they think of their variables, before anything is installed. They are run from the
 # bundle, so that has been checked before.
 check_values() {
-    local daemon deb said
+    local daemon deb said name settings=()
+    # What the daemons will get, and nothing of the installer's.
+    for name in $(daemon_variables); do settings+=("$name=${!name}"); done
     # Secrets come later; a daemon that needs one must not miss it now.
     local stand_in=00000000000000000000
     for daemon in web-api acd notifier registrar provisioner; do
         has "$daemon" || continue
         deb=$(ls "$bundle"/repository/ringdown-"$daemon"_*.deb)
         dpkg-deb --fsys-tarfile "$deb" | tar -C "$work" -xf - --wildcards './usr/bin/*'
-        said=$(env RINGDOWN_ARI_PASSWORD=$stand_in "$work/usr/bin/ringdown-$daemon" --check-config 2>&1) ||
+        said=$(env -i "${settings[@]}" RINGDOWN_ARI_PASSWORD=$stand_in "$work/usr/bin/ringdown-$daemon" --check-config 2>&1) ||
             refuse 78 "$said"
         rm -rf "${work:?}/usr"
     done

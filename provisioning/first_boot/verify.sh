@@ -19,11 +19,13 @@ verify() {
 # The operator's tool gets a token of its own, by the first administrator's log-in.
 enrol() {
     [ ! -s /etc/ringdown/secrets/OPERATOR_TOKEN ] || return 0
-    if ! has web-api && { [ -z "${RINGDOWN_API_URL:-}" ] || [ ! -s /etc/ringdown/secrets/ADMIN_PASSWORD ]; }; then return 0; fi
+    local password=/etc/ringdown/secrets/ADMIN_PASSWORD
+    [ -s "$password" ] || password=${INSTALL_RINGDOWN_SECRETS:-}/ADMIN_PASSWORD
+    if [ ! -s "$password" ] || { ! has web-api && [ -z "${RINGDOWN_API_URL:-}" ]; }; then return 0; fi
     # The API may be on another host, which is still at its own first boot.
     local tries
     for tries in $(seq 1 180); do
-        ! ringdown enrol >"$work/enrol" 2>&1 || break
+        ! RINGDOWN_ADMIN_PASSWORD_FILE=$password ringdown enrol >"$work/enrol" 2>&1 || break
         [ $((tries % 20)) -ne 0 ] || say "  waits for the API: $(tail -n 1 "$work/enrol" | cut -c1-120)"
         sleep 1
     done

@@ -93,12 +93,26 @@ pub(crate) async fn enrol(appliance: &Appliance) -> anyhow::Result<()> {
         output::say("the operator of this host has a token, and it works");
         return Ok(());
     }
-    let password = appliance.secret(ADMIN_PASSWORD)?;
-    let password = password.context("the first administrator's password is not here any more: put a token of an administrator into a file, and name it by RINGDOWN_API_TOKEN_FILE")?;
+    let password = admin_password(appliance)?;
+    let password = password.context(
+        "the first administrator's password is not here: name a file with it by RINGDOWN_ADMIN_PASSWORD_FILE, or one with a token by RINGDOWN_API_TOKEN_FILE",
+    )?;
     let token = make_token(&appliance.api, &password, &appliance.node()?).await?;
     write_private(&place, token.as_bytes())?;
     output::say("the operator of this host has a token");
     Ok(())
+}
+
+/// From the file the environment names (a host without the API keeps none), else this host's.
+fn admin_password(appliance: &Appliance) -> anyhow::Result<Option<String>> {
+    match std::env::var_os("RINGDOWN_ADMIN_PASSWORD_FILE").filter(|path| !path.is_empty()) {
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading {}", Path::new(&path).display()))?;
+            Ok(Some(text.trim().to_owned()))
+        }
+        None => appliance.secret(ADMIN_PASSWORD),
+    }
 }
 
 async fn init_admin(installation: &Installation, programs: &Path) -> anyhow::Result<()> {

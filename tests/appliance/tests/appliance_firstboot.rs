@@ -179,9 +179,10 @@ fn a_reboot_changes_nothing(host: &mut Host) -> anyhow::Result<()> {
 /// Compared with a twin that was never installed.
 fn uninstalling_leaves_the_data(fleet: &Fleet, host: &Host) -> anyhow::Result<()> {
     let user_data = "#cloud-config\nlocale: C.UTF-8\n".to_owned();
-    let twin = fleet.host("twin").seed(Seed::Cloud { instance: "first".to_owned(), user_data }).boot()?;
+    let mut twin = fleet.host("twin").seed(Seed::Cloud { instance: "first".to_owned(), user_data }).boot()?;
     twin.sh("cloud-init status --wait")?;
     let before = tree(&twin)?;
+    twin.power_cut()?;
     for _ in 0..2 {
         let gone = installer(host, &[], &["--uninstall"])?;
         assert_eq!(gone.code(), 0, "{}", gone.said());
@@ -356,6 +357,115 @@ mod long {
             assert!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
         }
         fleet.passed();
+        Ok(())
+    }
+
+    /// An inventory of two hosts, played from a third by ssh.
+    #[test]
+    fn a_control_host_sets_up_two_hosts_and_the_second_run_changes_nothing() -> anyhow::Result<()> {
+        let fleet = Fleet::new()?;
+        let data = bare(&fleet, "data1")?.number(31).boot()?;
+        let voice = bare(&fleet, "voice1")?.number(32).boot()?;
+        let control = bare(&fleet, "control")?.number(33).boot()?;
+        for host in [&data, &voice, &control] {
+            host.wait_running(Duration::from_secs(60))?;
+        }
+        let line = "echo 'deb [trusted=yes] file:/srv/bundle/repository ./' >/etc/apt/sources.list.d/bundle.list
+                    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install ansible-core >/dev/null
+                    ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+                    cp -r /srv/bundle/ansible /root/ansible
+                    sed -i 's/192.0.2.11/10.77.0.31/; s/192.0.2.12/10.77.0.32/' /root/ansible/inventories/two-hosts/hosts.yml";
+        control.run_for(Duration::from_secs(120), &["sh", "-euc", line])?.success()?;
+        let key = control.get("/root/.ssh/id_ed25519.pub")?;
+        for host in [&data, &voice] {
+            host.put("/root/.ssh/authorized_keys", key.as_bytes(), 0o600)?;
+        }
+        // Without Redis the layout makes no sense, and no host is touched.
+        let before = tree(&data)?;
+        let refused = play(&control, "sed -i 's/^    redis: .*/    redis: {hosts: {}}/' inventories/wrong/hosts.yml")?;
+        assert_ne!(refused.code(), 0, "{}", refused.said());
+        assert!(refused.said().contains("needs Redis: put a host in the group redis"), "{}", refused.said());
+        assert_eq!(names(&tree(&data)?), names(&before));
+        let first = play(&control, "true")?;
+        assert_eq!(first.code(), 0, "{}", first.said());
+        for host in [&data, &voice] {
+            wait_for(Duration::from_secs(60), "hosts are healthy", || assert_healthy(host).ok())?;
+        }
+        let second = play(&control, "true")?;
+        let recap: Vec<_> = second.stdout.lines().filter(|line| line.contains("changed=")).collect();
+        assert!(second.code() == 0 && recap.len() == 2, "{}", second.said());
+        assert!(recap.iter().all(|line| line.contains("changed=0 ")), "{}", second.said());
+        assert_eq!(
+            data.get("/etc/ringdown/secrets/REDIS_PASSWORD")?,
+            voice.get("/etc/ringdown/secrets/REDIS_PASSWORD")?
+        );
+        fleet.passed();
+        Ok(())
+    }
+
+    fn play(control: &Host, change: &str) -> anyhow::Result<ringdown_appliance::fleet::Ran> {
+        let line = format!(
+            "cd /root/ansible && rm -rf inventories/wrong && cp -r inventories/two-hosts inventories/wrong
+             inventory=two-hosts; [ '{0}' = true ] || inventory=wrong
+             {change}
+             ANSIBLE_HOST_KEY_CHECKING=false ansible-playbook -u root -i inventories/$inventory site.yml \
+             -e ringdown_asterisk_archive=/srv/bundle/asterisk-root.tar.zst -e ringdown_base_repository_key=/srv/bundle/key.gpg \
+             -e \"ringdown_base_repository='deb [signed-by=/usr/share/keyrings/ringdown.gpg] file:/srv/bundle/repository ./'\"",
+            if change == "true" { "true" } else { "other" }
+        );
+        control.run_for(INSTALL_LIMIT, &["bash", "-c", &line])
+    }
+
+    /// A block device made of a file; given back when dropped.
+    struct Device(String);
+
+    impl Device {
+        fn make(file: &std::path::Path) -> anyhow::Result<Self> {
+            std::fs::File::create(file)?.set_len(2 << 30)?;
+            let made = std::process::Command::new("losetup").args(["--find", "--show"]).arg(file).output()?;
+            ensure!(made.status.success(), "losetup: {}", String::from_utf8_lossy(&made.stderr));
+            Ok(Self(String::from_utf8(made.stdout)?.trim().to_owned()))
+        }
+    }
+
+    impl Drop for Device {
+        fn drop(&mut self) {
+            std::process::Command::new("losetup").args(["--detach", &self.0]).status().ok();
+        }
+    }
+
+    #[test]
+    fn a_data_volume_is_found_and_never_formatted_twice() -> anyhow::Result<()> {
+        let fleet = Fleet::new()?;
+        let device = Device::make(&fleet.folder("device")?.join("disk.img"))?;
+        let named = [("RINGDOWN_COMPONENTS", "redis"), ("RINGDOWN_DATA_DEVICE", device.0.as_str())];
+        let mut host = bare(&fleet, "old")?.bind(&device.0, &device.0).boot()?;
+        host.wait_running(Duration::from_secs(60))?;
+        host.sh(&format!("mkfs.ext4 -q -L photographs {}", device.0))?;
+        let refused = installer(&host, &named, &[])?;
+        assert!(refused.code() == 2 && refused.stderr.contains("holds something already"), "{}", refused.said());
+        host.sh(&format!("wipefs --quiet --all {}", device.0))?;
+        let made = installer(&host, &named, &[])?;
+        assert!(made.code() == 0 && made.stdout.contains("formats"), "{}", made.said());
+        let secret = host.get("/etc/ringdown/secrets/REDIS_PASSWORD")?;
+        host.sh("REDISCLI_AUTH=$(cat /etc/ringdown/secrets/REDIS_PASSWORD) redis-cli set kept yes")?;
+        let again = installer(&host, &named, &[])?;
+        assert!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
+        host.reboot()?;
+        wait_for(Duration::from_secs(40), "Redis is back", || assert_healthy(&host).ok())?;
+        assert!(host.sh("findmnt -n -o SOURCE /var/lib/ringdown")?.contains("loop"), "it is mounted at boot");
+        host.power_off()?;
+        // Another host gets the disk, and is told nothing of it. Its users have other numbers.
+        let next = bare(&fleet, "new")?.bind(&device.0, &device.0).boot()?;
+        next.wait_running(Duration::from_secs(60))?;
+        next.sh("useradd --system --uid 990 occupant")?;
+        let taken = installer(&next, &[("RINGDOWN_COMPONENTS", "redis")], &[])?;
+        assert!(taken.code() == 0 && !taken.stdout.contains("formats"), "{}", taken.said());
+        assert_eq!(next.get("/etc/ringdown/secrets/REDIS_PASSWORD")?, secret);
+        let kept = next.sh("REDISCLI_AUTH=$(cat /etc/ringdown/secrets/REDIS_PASSWORD) redis-cli get kept")?;
+        assert_eq!(kept.trim(), "yes");
+        fleet.passed();
+        drop(next);
         Ok(())
     }
 
