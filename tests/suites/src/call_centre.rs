@@ -168,6 +168,16 @@ impl CallCentre {
         Ok(asked.error_for_status()?.json().await?)
     }
 
+    /// Waits until Asterisk has no channel and no bridge.
+    pub async fn asterisk_is_empty(&self) {
+        for what in ["channels", "bridges"] {
+            wait_until(PATIENCE, &format!("Asterisk has no {what}"), async || {
+                self.asterisk_has(what).await.ok()?.as_array()?.is_empty().then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Where everything that happens in Asterisk can be listened to.
     #[must_use]
     pub fn events_url(&self) -> String {

@@ -64,28 +64,40 @@ fn is_soon(back: Instant) {
     assert!(back.elapsed() < Duration::from_secs(1), "right {:?} after the return", back.elapsed());
 }
 
-/// Whether state in Redis, journal, API and WebSocket tell one story.
-async fn tells_the_same(centre: &CallCentre, browser: &[Value], interaction: &str, agent: &str) {
-    let expected = ["interaction_queued", "interaction_offered", "interaction_connected", "interaction_ended"];
-    assert_eq!(centre.story(interaction).await.unwrap(), expected, "the API's history");
+/// An interaction's record in Redis, and what the journal has about it.
+async fn record_and_journal(centre: &CallCentre, interaction: &str) -> (Value, Vec<Value>) {
     let client = redis::Client::open(centre.redis.url()).unwrap();
     let mut redis = client.get_multiplexed_async_connection().await.unwrap();
     let key = |part: &str| format!("{{{}}}:{part}", centre.tenant);
     let record: String =
         redis::cmd("GET").arg(key(&format!("interaction:{interaction}"))).query_async(&mut redis).await.unwrap();
-    let record: Value = serde_json::from_str(&record).unwrap();
+    let journal: redis::streams::StreamRangeReply =
+        redis::cmd("XRANGE").arg(key("journal")).arg("-").arg("+").query_async(&mut redis).await.unwrap();
+    let journal = journal.ids.iter().map(|entry| serde_json::from_str(&entry.get::<String>("e").unwrap()).unwrap());
+    let about = journal.filter(|entry: &Value| entry["event"]["interaction"]["id"] == interaction).collect();
+    (serde_json::from_str(&record).unwrap(), about)
+}
+
+const STORY: [&str; 4] = ["interaction_queued", "interaction_offered", "interaction_connected", "interaction_ended"];
+
+/// Whether state in Redis, journal and API tell one story: of a call that waited, and was taken by the first agent.
+async fn stores_tell_the_same(centre: &CallCentre, interaction: &str, agent: &str) {
+    assert_eq!(centre.story(interaction).await.unwrap(), STORY, "the API's history");
+    let (record, journal) = record_and_journal(centre, interaction).await;
     let through_api = centre.get(&centre.of_tenant(&format!("interactions/{interaction}"))).await.unwrap();
     assert_eq!(record["state"], through_api["state"], "state in Redis and API");
     assert_eq!(record["state"]["agent"], agent);
-    let journal: redis::streams::StreamRangeReply =
-        redis::cmd("XRANGE").arg(key("journal")).arg("-").arg("+").query_async(&mut redis).await.unwrap();
-    let journal: Vec<Value> =
-        journal.ids.iter().map(|entry| serde_json::from_str(&entry.get::<String>("e").unwrap()).unwrap()).collect();
+    let kinds: Vec<&Value> = journal.iter().map(|entry| &entry["event"]["kind"]).collect();
+    assert_eq!(kinds, STORY, "the journal");
+    assert_eq!(journal.last().unwrap()["event"]["interaction"], record, "the journal's last word and the state");
+}
+
+/// Whether the WebSocket tells it too.
+async fn tells_the_same(centre: &CallCentre, browser: &[Value], interaction: &str, agent: &str) {
+    stores_tell_the_same(centre, interaction, agent).await;
     let about = |entry: &&Value| entry["event"]["interaction"]["id"] == interaction;
-    let kinds: Vec<&Value> = journal.iter().filter(about).map(|entry| &entry["event"]["kind"]).collect();
-    assert_eq!(kinds, expected, "the journal");
     let seen: Vec<&Value> = browser.iter().filter(about).map(|entry| &entry["event"]["kind"]).collect();
-    assert_eq!(seen, expected, "the WebSocket");
+    assert_eq!(seen, STORY, "the WebSocket");
 }
 
 /// Listens at the notifier until the interaction has ended.
@@ -233,6 +245,10 @@ async fn a_number_nobody_routes_is_refused_with_404() {
     expect(&mut caller, Seen::Failed(404)).await;
 }
 
+fn now_ms() -> u64 {
+    u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
+
 /// The acd dies, stays away for five seconds, and comes back.
 async fn away(centre: &mut CallCentre, meanwhile: impl AsyncFnOnce()) {
     centre.acd.kill9().unwrap();
@@ -306,8 +322,7 @@ async fn an_acd_that_dies_while_they_talk_is_not_heard_and_the_end_is_reported_a
         assert!(caller.hears(AGENT_HZ, PATIENCE).await, "they talk on");
         assert!(ada.hears(CALLER_HZ, PATIENCE).await, "they talk on");
         caller.hang_up().await.unwrap();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        hung_up_ms = u64::try_from(now.as_millis()).unwrap();
+        hung_up_ms = now_ms();
     })
     .await;
     let back = Instant::now();
@@ -318,6 +333,73 @@ async fn an_acd_that_dies_while_they_talk_is_not_heard_and_the_end_is_reported_a
     assert!(at_ms.abs_diff(hung_up_ms) < 500, "ended at {at_ms}, hung up at {hung_up_ms}");
     expect(&mut ada, Seen::HungUp).await;
     is_free(&centre, &agent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_dies_while_one_talks_and_one_waits_is_not_heard_and_loses_neither() {
+    let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let (ada_id, mut ada, first, talks) = talking(&centre).await;
+    let mut second = caller(&centre).await;
+    expect(&mut second, Seen::Talking).await;
+    let waits = text(&centre.interaction("the second caller waits", is("waiting")).await, "id").unwrap();
+    let they_talk = async || {
+        assert!(first.hears(AGENT_HZ, PATIENCE).await, "the caller hears the agent");
+        assert!(ada.hears(CALLER_HZ, PATIENCE).await, "the agent hears the caller");
+        assert!(second.hears(261.6, PATIENCE).await, "the other caller hears music");
+    };
+    they_talk().await;
+    centre.redis.kill9().unwrap();
+    let died = Instant::now();
+    they_talk().await;
+    tokio::time::sleep_until((died + Duration::from_secs(2)).into()).await;
+    they_talk().await;
+    centre.redis.restart().await.unwrap();
+    they_talk().await;
+    centre.acd.wait_ready(PATIENCE).await.unwrap();
+    centre.interaction("the second caller still waits", |record| record["id"] == waits.as_str()).await;
+
+    let bob_id = centre.employ("bob", english()).await.unwrap();
+    let mut bob = phone(&centre, "bob", Manner::Answer).await;
+    centre.set_status(&bob_id, "ready").await.unwrap();
+    expect(&mut bob, Seen::Rang).await;
+    expect(&mut bob, Seen::Talking).await;
+    assert!(second.hears(AGENT_HZ, PATIENCE).await, "the caller hears the second agent");
+    assert!(bob.hears(CALLER_HZ, PATIENCE).await, "the second agent hears the caller");
+    bob.hang_up().await.unwrap();
+    expect(&mut second, Seen::HungUp).await;
+    first.hang_up().await.unwrap();
+    expect(&mut ada, Seen::HungUp).await;
+    for (interaction, reason, agent) in [(&waits, "agent_hangup", &bob_id), (&talks, "caller_hangup", &ada_id)] {
+        assert_eq!(centre.ended(interaction).await["reason"], reason);
+        is_free(&centre, agent).await;
+        stores_tell_the_same(&centre, interaction, agent).await;
+    }
+    centre.asterisk_is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_end_while_redis_is_away_end_with_their_true_times() {
+    let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let (ada_id, mut ada, first, talks) = talking(&centre).await;
+    let mut second = caller(&centre).await;
+    expect(&mut second, Seen::Talking).await;
+    let waits = text(&centre.interaction("the second caller waits", is("waiting")).await, "id").unwrap();
+    centre.redis.kill9().unwrap();
+    first.hang_up().await.unwrap();
+    second.hang_up().await.unwrap();
+    let hung_up_ms = now_ms();
+    expect(&mut ada, Seen::HungUp).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    centre.redis.restart().await.unwrap();
+    for (interaction, reason) in [(&talks, "caller_hangup"), (&waits, "abandoned")] {
+        let end = centre.ended(interaction).await;
+        assert_eq!(end["reason"], reason);
+        let at_ms = end["at_ms"].as_u64().unwrap();
+        assert!(at_ms.abs_diff(hung_up_ms) < 500, "ended at {at_ms}, hung up at {hung_up_ms}");
+    }
+    is_free(&centre, &ada_id).await;
+    stores_tell_the_same(&centre, &talks, &ada_id).await;
+    centre.asterisk_is_empty().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
