@@ -47,12 +47,12 @@ impl Api {
     /// The API of `place`: `RINGDOWN_API_URL` with `RINGDOWN_API_TOKEN` (or `_FILE`), else the installation on this host with its
     /// operator's token.
     pub(crate) fn of(place: &Place) -> anyhow::Result<Self> {
-        let named = variable("RINGDOWN_API_URL").is_some() || token_variable()?.is_some();
-        if let (false, Some(appliance)) = (named, Appliance::find(place)?) {
+        if let (None, Some(appliance)) = (token_variable()?, Appliance::find(place)?) {
             let token = appliance.secret("OPERATOR_TOKEN")?;
             let token =
                 token.context("this host's operator has no token: ringdown enrol, or set RINGDOWN_API_TOKEN_FILE")?;
-            return Ok(Self::at(&appliance.api)?.with_token(&token));
+            let base = variable("RINGDOWN_API_URL").unwrap_or(appliance.api);
+            return Ok(Self::at(&base)?.with_token(&token));
         }
         let installation = Installation::find(place)?;
         let base = match (variable("RINGDOWN_API_URL"), &installation) {

@@ -105,6 +105,7 @@ fn a_bare_host_becomes_a_contact_centre_and_stays_one() -> anyhow::Result<()> {
     no_secret_is_told(&host)?;
     only_what_is_needed_is_open(&fleet, &host)?;
     a_second_run_changes_nothing(&host)?;
+    only_what_changed_is_restarted(&host)?;
     a_reboot_changes_nothing(&mut host)?;
     uninstalling_leaves_the_data(&fleet, &host)?;
     fleet.passed();
@@ -160,6 +161,17 @@ fn a_second_run_changes_nothing(host: &Host) -> anyhow::Result<()> {
     assert_eq!(processes(host)?, running, "no process was touched");
     assert_eq!((host.get(RECORD)?, secrets(host)?), (record, kept));
     assert_eq!(installer(host, &[], &["--unless-done"])?.stdout, "");
+    Ok(())
+}
+
+fn only_what_changed_is_restarted(host: &Host) -> anyhow::Result<()> {
+    let before = processes(host)?;
+    let ran = installer(host, &[("RINGDOWN_ACD_LEASE_MS", "2500")], &[])?;
+    assert_eq!(ran.code(), 0, "{}", ran.said());
+    let after = processes(host)?;
+    let changed: Vec<_> = SERVICES.into_iter().filter(|name| before[name] != after[name]).collect();
+    assert_eq!(changed, ["acd"]);
+    assert!(host.get("/etc/ringdown/acd.env")?.contains("\nRINGDOWN_ACD_LEASE_MS=2500\n"));
     Ok(())
 }
 
@@ -221,7 +233,13 @@ fn uninstalling_leaves_the_data(fleet: &Fleet, host: &Host) -> anyhow::Result<()
 fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
     let fleet = Fleet::new()?;
     let broken = broken_bundle(&fleet)?;
-    let host = bare(&fleet, "wrong")?.bind_read_only(broken, "/srv/broken").boot()?;
+    let packed = fleet.folder("packed")?;
+    let whole = bundle()?;
+    let mut tar = std::process::Command::new("tar");
+    tar.arg("-cf").arg(packed.join("bundle.tar")).arg("-C").arg(whole.parent().context("a bundle lies in a folder")?);
+    ensure!(tar.arg(whole.file_name().context("a bundle has a name")?).status()?.success(), "packing the bundle");
+    let host =
+        bare(&fleet, "wrong")?.bind_read_only(broken, "/srv/broken").bind_read_only(packed, "/srv/packed").boot()?;
     host.wait_running(Duration::from_secs(60))?;
     host.sh("mkdir -p /var/lib/ringdown /srv/empty")?;
     let before = tree(&host)?;
@@ -257,6 +275,9 @@ fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
     }
     let dry = installer(&host, &[], &["--dry-run"])?;
     assert!(dry.code() == 0 && dry.stdout.contains("nothing was changed"), "{}", dry.said());
+    let packed = installer(&host, &[], &["--dry-run", "--bundle", "/srv/packed/bundle.tar"])?;
+    assert!(packed.code() == 0 && packed.stdout.contains("nothing was changed"), "{}", packed.said());
+    assert_eq!(host.sh("ls /var/tmp | grep ringdown || true")?, "", "what was unpacked is gone");
     a_taken_port_and_a_full_disk_are_refused(&host)?;
     assert_eq!(tree(&host)?, before);
     fleet.passed();
