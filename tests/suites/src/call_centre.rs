@@ -27,6 +27,8 @@ pub struct CallCentre {
     pub trunk: SocketAddr,
     /// Where phones register.
     pub registrar: SocketAddr,
+    /// The registrar's own process.
+    pub registrar_daemon: Daemon,
     /// Where browsers connect.
     pub notifier: SocketAddr,
     pub tenant: String,
@@ -93,15 +95,15 @@ impl CallCentre {
                 .env("RINGDOWN_ASTERISK_RTP_LAST", (rtp + 400).to_string())
                 .start()?,
             daemon("notifier")?.admin("RINGDOWN_NOTIFIER_LISTEN", notifier).start()?,
-            daemon("registrar")?
-                .env("RINGDOWN_REGISTRAR_UDP_LISTEN", registrar.to_string())
-                .env("RINGDOWN_REGISTRAR_TCP_LISTEN", registrar.to_string())
-                .env("RINGDOWN_ASTERISK_SIP", trunk.to_string())
-                // Debian 12's baresip cannot choose between two challenges.
-                .env("RINGDOWN_SIP_DIGEST", "md5")
-                .start()?,
         ];
-        for daemon in &mut daemons {
+        let mut registrar_daemon = daemon("registrar")?
+            .env("RINGDOWN_REGISTRAR_UDP_LISTEN", registrar.to_string())
+            .env("RINGDOWN_REGISTRAR_TCP_LISTEN", registrar.to_string())
+            .env("RINGDOWN_ASTERISK_SIP", trunk.to_string())
+            // Debian 12's baresip cannot choose between two challenges.
+            .env("RINGDOWN_SIP_DIGEST", "md5")
+            .start()?;
+        for daemon in daemons.iter_mut().chain([&mut registrar_daemon]) {
             daemon.wait_ready(PATIENCE).await?;
         }
         let acd = daemon("acd")?
@@ -118,6 +120,7 @@ impl CallCentre {
             redis,
             trunk,
             registrar,
+            registrar_daemon,
             notifier,
             tenant: String::new(),
             realm: "demo.invalid".to_owned(),
@@ -184,7 +187,20 @@ impl CallCentre {
         format!("ws://{}/ari/events?app=listener&subscribeAll=true&api_key=ringdown:{ARI_PASSWORD}", self.ari)
     }
 
-    /// Lets Asterisk's own dialplan connect callers of `number` with a user's phone, without the ACD.
+    /// Lets the listener at [`CallCentre::events_url`] hear these kinds of events only. Asterisk knows it while it listens.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn hear_only(&self, kinds: &[&str]) -> anyhow::Result<()> {
+        let allowed: Vec<_> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
+        let filter = self.client.put(format!("http://{}/ari/applications/listener/eventFilter", self.ari));
+        let filter = filter.basic_auth("ringdown", Some(ARI_PASSWORD)).json(&json!({ "allowed": allowed }));
+        filter.send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Lets Asterisk's own dialplan do for callers of `number` what the ACD does: answer them at once, play music, and connect
+    /// them with a phone. `user` may be an expression of the dialplan.
     ///
     /// # Errors
     /// Asterisk does not take the line.
@@ -194,8 +210,11 @@ impl CallCentre {
         let path = self.folder.join("etc/extensions.conf");
         let rendered = std::fs::read_to_string(&path)?;
         let endpoint = format!("PJSIP/registrar/sip:{user}@{}", self.realm);
-        let line = format!("\n[trunk-{trunk}](+)\nexten => {number},1,Dial({endpoint})\n same => n,Hangup()\n");
-        std::fs::write(&path, rendered + &line)?;
+        // "i": without waiting half a second for the caller's sound; "m": music instead of ringing.
+        let lines = format!(
+            "\n[trunk-{trunk}](+)\nexten => {number},1,Answer(,i)\n same => n,Dial({endpoint},30,m)\n same => n,Hangup()\n"
+        );
+        std::fs::write(&path, rendered + &lines)?;
         let module = |name: &str| format!("http://{}/ari/asterisk/modules/{name}", self.ari);
         let login = ("ringdown", Some(ARI_PASSWORD));
         for request in [self.client.post(module("app_dial.so")), self.client.put(module("pbx_config.so"))] {

@@ -1,9 +1,9 @@
 //! What suites share: worlds to test in, and the people who live there.
 
 pub mod acd_world;
+pub mod asterisk_watch;
 pub mod call_centre;
 pub mod installation;
 pub mod phone;
-pub mod setup_times;
 pub mod sipp;
 pub mod voice;

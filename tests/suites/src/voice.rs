@@ -105,9 +105,7 @@ impl Inner {
             packet.extend(sequence.to_be_bytes());
             packet.extend(stamp.to_be_bytes());
             packet.extend(u32::from(address.port()).to_be_bytes());
-            let sample =
-                |number: u32| 8_000.0 * (TAU * self.tone_hz * f64::from(stamp.wrapping_add(number)) / RATE).sin();
-            packet.extend((0..FRAME as u32).map(|number| to_ulaw(sample(number))));
+            packet.extend(tone(self.tone_hz, stamp, FRAME));
             (sequence, stamp) = (sequence.wrapping_add(1), stamp.wrapping_add(FRAME as u32));
             self.rtp.send_to(&packet, to).await.expect("a datagram leaves on loopback");
         }
@@ -129,6 +127,12 @@ impl Inner {
             ear.drain(..excess);
         }
     }
+}
+
+/// `length` samples of a tone in mu-law, from sample number `start` on.
+pub(crate) fn tone(hz: f64, start: u32, length: usize) -> impl Iterator<Item = u8> {
+    let numbers = (0..).map(move |number: u32| start.wrapping_add(number)).take(length);
+    numbers.map(move |number| to_ulaw(8_000.0 * (TAU * hz * f64::from(number) / RATE).sin()))
 }
 
 /// The share of the sound's power at one frequency (Goertzel): 1 is that tone alone.
