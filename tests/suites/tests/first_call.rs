@@ -59,9 +59,23 @@ async fn is_free(centre: &CallCentre, agent: &str) -> u64 {
     centre.agent(agent, "the agent is free", free).await["available_since_ms"].as_u64().unwrap()
 }
 
-/// The design's bar after an acd comes back: everything is right within a second.
-fn is_soon(back: Instant) {
-    assert!(back.elapsed() < Duration::from_secs(1), "right {:?} after the return", back.elapsed());
+/// The agent's place among those available for English, as Redis has it: the time of its clock. None: not available.
+async fn place(centre: &CallCentre, agent: &str) -> Option<u64> {
+    let client = redis::Client::open(centre.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let key = format!("{{{}}}:available:English", centre.tenant);
+    let score: Option<f64> = redis::cmd("ZSCORE").arg(key).arg(agent).query_async(&mut redis).await.unwrap();
+    score.map(|score| score as u64)
+}
+
+/// The design's bar after an acd comes back: everything is right within a second. Both times are acd's own: when it was ready
+/// (`back_ms`), and when it decided this about the interaction.
+async fn is_soon(centre: &CallCentre, interaction: &Value, kind: &str, back_ms: u64) {
+    let (_, journal) = record_and_journal(centre, interaction.as_str().unwrap()).await;
+    let entry = journal.iter().rfind(|entry| entry["event"]["kind"] == kind).unwrap();
+    let took_ms = entry["at_ms"].as_u64().unwrap().saturating_sub(back_ms);
+    println!("first_call_{kind}_after_return {took_ms} ms");
+    assert!(took_ms <= 1_000, "{kind} {took_ms} ms after the return");
 }
 
 /// An interaction's record in Redis, and what the journal has about it.
@@ -168,23 +182,27 @@ async fn a_caller_waits_with_music_and_may_leave() {
 async fn a_caller_who_leaves_while_it_rings_stops_the_ringing() {
     let centre = CallCentre::open(Wishes::default()).await.unwrap();
     let agent = centre.hire("ada", english()).await.unwrap();
-    let place = is_free(&centre, &agent).await;
+    let since = is_free(&centre, &agent).await;
+    assert_eq!(place(&centre, &agent).await, Some(since));
     let mut ada = phone(&centre, "ada", Manner::RingForEver).await;
     let mut caller = caller(&centre).await;
     expect(&mut caller, Seen::Talking).await;
     expect(&mut ada, Seen::Rang).await;
     let record = centre.interaction("it is offered", is("offered")).await;
+    assert_eq!(place(&centre, &agent).await, None, "an agent whose phone rings is not available");
     caller.hang_up().await.unwrap();
     expect(&mut ada, Seen::Cancelled).await;
     assert_eq!(centre.ended(&text(&record, "id").unwrap()).await["reason"], "abandoned");
-    assert_eq!(is_free(&centre, &agent).await, place, "the agent keeps the place among those who wait for calls");
+    assert_eq!(is_free(&centre, &agent).await, since, "the agent keeps the place among those who wait for calls");
+    assert_eq!(place(&centre, &agent).await, Some(since), "in Redis too");
 }
 
 /// The first agent's phone does as `manner` says; the call must reach the second agent, and the first one be left as
-/// `accept` says.
+/// `accept` says: who is not ready has no place among those available, who is ready goes to the end.
 async fn passes_on(manner: Manner, accept: impl Fn(&Value) -> bool) {
     let centre = CallCentre::open(Wishes::default()).await.unwrap();
     let first = centre.hire("ada", english()).await.unwrap();
+    let before = is_free(&centre, &first).await;
     let second = centre.hire("bob", english()).await.unwrap();
     let _ada = phone(&centre, "ada", manner).await;
     let mut bob = phone(&centre, "bob", Manner::Answer).await;
@@ -194,7 +212,10 @@ async fn passes_on(manner: Manner, accept: impl Fn(&Value) -> bool) {
     expect(&mut bob, Seen::Talking).await;
     let record = centre.interaction("the second agent has it", is("connected")).await;
     assert_eq!(record["state"]["agent"], second.as_str());
-    centre.agent(&first, "the first agent is left as it should", accept).await;
+    let left = centre.agent(&first, "the first agent is left as it should", accept).await;
+    let since = left["available_since_ms"].as_u64();
+    assert_eq!(place(&centre, &first).await, since, "Redis and API agree on the place");
+    assert_eq!(since.is_some_and(|since| since > before), left["status"]["kind"] == "ready", "{left}");
     assert!(caller.hears(AGENT_HZ, PATIENCE).await);
     bob.hang_up().await.unwrap();
     expect(&mut caller, Seen::HungUp).await;
@@ -212,7 +233,8 @@ async fn an_agent_who_rejects_is_passed_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_phone_is_passed_over_and_its_agent_stays_ready() {
-    passes_on(Manner::Refuse(486), |record| record["status"]["kind"] == "ready").await;
+    let ready = |record: &Value| record["status"]["kind"] == "ready" && record["state"]["kind"] == "idle";
+    passes_on(Manner::Refuse(486), ready).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,14 +271,19 @@ fn now_ms() -> u64 {
     u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
 }
 
-/// The acd dies, stays away for five seconds, and comes back.
-async fn away(centre: &mut CallCentre, meanwhile: impl AsyncFnOnce()) {
+/// The acd dies, stays away for five seconds, and comes back; since when all its parts (Asterisk's websocket among them) are
+/// ready, as it says itself.
+async fn away(centre: &mut CallCentre, meanwhile: impl AsyncFnOnce()) -> u64 {
     centre.acd.kill9().unwrap();
     let gone = Instant::now();
     meanwhile().await;
     tokio::time::sleep_until((gone + Duration::from_secs(5)).into()).await;
     centre.acd.restart().unwrap();
     centre.acd.wait_ready(PATIENCE).await.unwrap();
+    let log = centre.acd.process().log_text();
+    let line = log.lines().rfind(|line| line.contains("] ready part=")).unwrap();
+    let time = line.trim_start_matches('[').split(' ').next().unwrap();
+    u64::try_from(time.parse::<jiff::Timestamp>().unwrap().as_millisecond()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,17 +295,17 @@ async fn an_acd_that_dies_while_callers_wait_loses_and_refuses_nobody() {
     assert!(early.hears(261.6, PATIENCE).await, "the caller hears music");
     let mut late = None;
     let trunk = centre.trunk;
-    away(&mut centre, async || {
+    let back_ms = away(&mut centre, async || {
         assert!(early.hears(261.6, PATIENCE).await, "the music goes on");
         let caller = Phone::new("127.0.0.1", "4930556", CALLER_HZ, Manner::Answer).await.unwrap();
         caller.call("100", trunk).await.unwrap();
         late = Some(caller);
     })
     .await;
-    let back = Instant::now();
     let mut late = late.unwrap();
     expect(&mut late, Seen::Talking).await;
-    is_soon(back);
+    let other = centre.interaction("the late one waits too", |record| record["id"] != waiting["id"]).await;
+    is_soon(&centre, &other["id"], "interaction_queued", back_ms).await;
     let agent = centre.employ("ada", english()).await.unwrap();
     let mut ada = phone(&centre, "ada", Manner::Answer).await;
     centre.set_status(&agent, "ready").await.unwrap();
@@ -301,14 +328,13 @@ async fn an_acd_that_dies_while_it_rings_goes_on_ringing_and_joins() {
     expect(&mut ada, Seen::Rang).await;
     centre.interaction("it is offered", is("offered")).await;
     // The phone is answered while nobody listens.
-    away(&mut centre, async || {
+    let back_ms = away(&mut centre, async || {
         ada.set_manner(Manner::Answer);
         expect(&mut ada, Seen::Talking).await;
     })
     .await;
-    let back = Instant::now();
-    centre.interaction("it is connected", is("connected")).await;
-    is_soon(back);
+    let record = centre.interaction("it is connected", is("connected")).await;
+    is_soon(&centre, &record["id"], "interaction_connected", back_ms).await;
     assert!(caller.hears(AGENT_HZ, PATIENCE).await, "caller and agent are joined");
     assert!(ada.hears(CALLER_HZ, PATIENCE).await, "agent and caller are joined");
 }
@@ -318,16 +344,15 @@ async fn an_acd_that_dies_while_they_talk_is_not_heard_and_the_end_is_reported_a
     let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
     let (agent, mut ada, caller, interaction) = talking(&centre).await;
     let mut hung_up_ms = 0;
-    away(&mut centre, async || {
+    let back_ms = away(&mut centre, async || {
         assert!(caller.hears(AGENT_HZ, PATIENCE).await, "they talk on");
         assert!(ada.hears(CALLER_HZ, PATIENCE).await, "they talk on");
         caller.hang_up().await.unwrap();
         hung_up_ms = now_ms();
     })
     .await;
-    let back = Instant::now();
     let end = centre.ended(&interaction).await;
-    is_soon(back);
+    is_soon(&centre, &json!(interaction), "interaction_ended", back_ms).await;
     assert_eq!(end["reason"], "caller_hangup");
     let at_ms = end["at_ms"].as_u64().unwrap();
     assert!(at_ms.abs_diff(hung_up_ms) < 500, "ended at {at_ms}, hung up at {hung_up_ms}");
@@ -403,12 +428,34 @@ async fn calls_that_end_while_redis_is_away_end_with_their_true_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_asterisk_that_dies_while_it_rings_frees_its_agent_at_the_old_place() {
+    let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let queue = centre.of_tenant(&format!("queues/{}", centre.queue));
+    centre.patch(&queue, json!({ "ring_timeout_ms": 30_000 })).await.unwrap();
+    let agent = centre.hire("ada", english()).await.unwrap();
+    let since = is_free(&centre, &agent).await;
+    let mut ada = phone(&centre, "ada", Manner::RingForEver).await;
+    let mut caller = caller(&centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    expect(&mut ada, Seen::Rang).await;
+    let record = centre.interaction("it is offered", is("offered")).await;
+    centre.asterisk.kill9().unwrap();
+    let died = Instant::now();
+    assert_eq!(centre.ended(&text(&record, "id").unwrap()).await["reason"], "node_lost");
+    assert_eq!(is_free(&centre, &agent).await, since, "the agent did nothing to lose the place");
+    assert!(died.elapsed() < Duration::from_secs(5), "free after {:?}", died.elapsed());
+    assert_eq!(place(&centre, &agent).await, Some(since), "in Redis too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_asterisk_that_dies_frees_its_agents_and_takes_calls_again() {
     let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
     let (agent, ada, _caller, interaction) = talking(&centre).await;
+    assert_eq!(place(&centre, &agent).await, None, "who talks is not available");
     centre.asterisk.kill9().unwrap();
     let died = Instant::now();
-    is_free(&centre, &agent).await;
+    let since = is_free(&centre, &agent).await;
+    assert_eq!(place(&centre, &agent).await, Some(since), "available in Redis too");
     assert!(died.elapsed() < Duration::from_secs(5), "free after {:?}", died.elapsed());
     assert_eq!(centre.ended(&interaction).await["reason"], "node_lost");
     drop(ada);
