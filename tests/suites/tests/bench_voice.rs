@@ -101,7 +101,7 @@ async fn run(centre: &mut CallCentre, sipp: &Sipp, name: &str, number: &str, cro
         all_over(centre).await;
     }
     let acd_cpu_ms = before.since(centre, name, crowd.calls)?;
-    let passages = watch.passages();
+    let passages = counted(&watch, crowd).await;
     let served = count(&passages, |passage| passage.joined_ms > 0).min(ended.good);
     let failures = u64::from(crowd.calls).saturating_sub(served);
     say(&format!("{name}_calls"), crowd.calls, "calls");
@@ -112,6 +112,18 @@ async fn run(centre: &mut CallCentre, sipp: &Sipp, name: &str, number: &str, cro
     let set_up_p95_ms = steps(name, &passages);
     complain(sipp, name, failures, ended)?;
     Ok(Run { failures, acd_cpu_ms, set_up_p95_ms })
+}
+
+/// The calls as Asterisk saw them; those with sound when the last packets are counted, which it tells at the very end.
+async fn counted(watch: &AsteriskWatch, crowd: Crowd) -> Vec<Passage> {
+    if !crowd.sound {
+        return watch.passages();
+    }
+    wait_until(PATIENCE, "the packets of every call are counted", async || {
+        let passages = watch.passages();
+        passages.iter().all(|passage| passage.packets.is_some()).then_some(passages)
+    })
+    .await
 }
 
 fn complain(sipp: &Sipp, name: &str, failures: u64, ended: Ended) -> anyhow::Result<()> {
@@ -135,6 +147,10 @@ fn steps(name: &str, passages: &[Passage]) -> u64 {
 
 /// Prints how many calls had sound from both sides.
 fn heard(name: &str, passages: &[Passage], crowd: Crowd) -> anyhow::Result<()> {
+    let mut packets: Vec<u64> = passages.iter().filter_map(|passage| passage.packets).collect();
+    packets.sort_unstable();
+    say(&format!("{name}_packets_min"), packets.first().copied().unwrap_or_default(), "packets");
+    say(&format!("{name}_packets_p50"), packets.get(packets.len() / 2).copied().unwrap_or_default(), "packets");
     let both = count(passages, |passage| passage.packets.is_some_and(|packets| packets >= PACKETS));
     say(&format!("{name}_heard_both_ways"), both, "calls");
     ensure!(both == u64::from(crowd.calls), "{name}: {both} of {} calls had sound both ways", crowd.calls);
