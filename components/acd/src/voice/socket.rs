@@ -98,7 +98,7 @@ impl Gate {
 /// Serves the port until shutdown.
 pub(crate) fn serve(life: &Life, listener: TcpListener, gate: Gate) {
     let router = Router::new().route("/ari", get(upgrade)).with_state(gate);
-    let limits = HttpLimits { connections: 16, ..HttpLimits::default() };
+    let limits = HttpLimits { connections: 16, prompt: true, ..HttpLimits::default() };
     life.serve_http("ari_socket", listener, router, limits);
 }
 

@@ -1,7 +1,8 @@
 //! Carries out the orders of one call: those to Asterisk in their order, those to the router in theirs, side by side.
 //!
-//! The call record is written before the orders to Asterisk that follow from it. What a successor finds is then at most
-//! ahead of what was done, and doing it again does nothing.
+//! The call record is written before the orders to Asterisk that need it there: what a successor finds is then at most ahead
+//! of what was done, and doing it again does nothing. What a listing shows anyhow (a phone rings, was answered, waits with
+//! music) is not worth a write of its own: each costs the disk a sync, forty times a second and more.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ pub(crate) struct Feedback {
 /// The way to one call's workers.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    media: mpsc::Sender<(Call, Vec<Order>)>,
+    media: mpsc::Sender<(Call, bool, Vec<Order>)>,
     router: mpsc::Sender<Order>,
 }
 
@@ -61,9 +62,29 @@ impl Worker {
 
     /// Hands orders over. `false` when the call has more outstanding than it may: its record and the listing remain.
     pub(crate) fn give(&self, call: &Call, orders: Vec<Order>) -> bool {
+        let record = orders.iter().any(needs_record);
         let (to_router, to_media): (Vec<Order>, Vec<Order>) = orders.into_iter().partition(is_for_router);
-        let media = self.media.try_send((call.clone(), to_media)).is_ok();
+        let media = (!record && to_media.is_empty()) || self.media.try_send((call.clone(), record, to_media)).is_ok();
         to_router.into_iter().all(|order| self.router.try_send(order).is_ok()) && media
+    }
+}
+
+/// Whether a successor must find what this order follows from: that the call is there, which leg was dialled for which
+/// offer, who was joined, how it ended.
+const fn needs_record(order: &Order) -> bool {
+    match order {
+        Order::Create
+        | Order::Dial { .. }
+        | Order::EndInteraction(..)
+        | Order::Forget
+        | Order::HangUpCaller(_)
+        | Order::HangUpLeg(_)
+        | Order::Join(_) => true,
+        Order::AcceptOffer(_)
+        | Order::AnswerWithMusic
+        | Order::FailOffer(..)
+        | Order::RemoveBridges
+        | Order::RingOffer(_) => false,
     }
 }
 
@@ -95,12 +116,11 @@ struct Work {
 impl Work {
     /// Answering with music takes four requests, and a phone need not wait for them: it rings beside. What moves the caller
     /// elsewhere waits.
-    async fn media(self, mut orders: mpsc::Receiver<(Call, Vec<Order>)>) {
+    async fn media(self, mut orders: mpsc::Receiver<(Call, bool, Vec<Order>)>) {
         let mut music = JoinSet::new();
-        while let Some((call, list)) = orders.recv().await {
-            let forget = list.contains(&Order::Forget);
-            if let Err(error) = self.write_record(&call, forget).await {
-                log::warn!(interaction:% = call.interaction, error:% = error; "the call record could not be written");
+        while let Some((call, record, list)) = orders.recv().await {
+            if record {
+                self.write_record(&call, list.contains(&Order::Forget)).await;
             }
             for order in list {
                 if !is_about_leg_only(&order) {
@@ -117,7 +137,13 @@ impl Work {
         finish(&mut music).await;
     }
 
-    async fn write_record(&self, call: &Call, last: bool) -> Result<(), StoreError> {
+    async fn write_record(&self, call: &Call, last: bool) {
+        if let Err(error) = self.set_record(call, last).await {
+            log::warn!(interaction:% = call.interaction, error:% = error; "the call record could not be written");
+        }
+    }
+
+    async fn set_record(&self, call: &Call, last: bool) -> Result<(), StoreError> {
         let text = serde_json::to_string(call).expect("a call has string keys only");
         let mut cmd = redis::cmd("SET");
         cmd.arg(keys::call(call.tenant, call.interaction)).arg(text);

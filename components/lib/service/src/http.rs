@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::prompt::Prompt;
 use crate::{Backoff, Life, Shutdown};
 
 /// Bounds of one HTTP server.
@@ -28,13 +29,15 @@ pub struct HttpLimits {
     pub header_wait: Duration,
     /// Most bytes of request line and headers together; at least 8,192.
     pub header_bytes: usize,
+    /// Acknowledges at once what a peer sends: for peers that hold small messages back until then (Nagle's algorithm).
+    pub prompt: bool,
 }
 
 impl Default for HttpLimits {
     /// 4,096 connections (well under the usual descriptor limit), 75 s (above HAProxy's and nginx' 60 s, so that the
     /// client side closes first), 32 KiB of headers.
     fn default() -> Self {
-        Self { connections: 4_096, header_wait: Duration::from_secs(75), header_bytes: 32_768 }
+        Self { connections: 4_096, header_wait: Duration::from_secs(75), header_bytes: 32_768, prompt: false }
     }
 }
 
@@ -99,7 +102,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, limits: H
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_wait)
         .max_buf_size(limits.header_bytes.max(8_192))
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Prompt::new(stream, limits.prompt)), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

@@ -48,6 +48,7 @@ mod life;
 mod listen;
 mod logging;
 mod metrics;
+mod prompt;
 mod run;
 mod systemd;
 mod tasks;
