@@ -25,12 +25,12 @@
 //! assert_eq!(config.workers, 8);
 //! ```
 //!
-//! Rules kept here: an empty variable is an unset one; `NAME_FILE` gives a secret or a URL from a file (a systemd
-//! credential is such a file); all faults are reported together and none of them repeats a value; a variable that looks
+//! Rules kept here: an empty variable is an unset one; `NAME_FILE` gives a secret or a URL from a file; what is
+//! not set at all comes from the systemd credential of its name, if the unit has one; all faults are reported together and none of them repeats a value; a variable that looks
 //! like a misspelt one of ours is a fault.
 //!
 //! This crate never reads the environment twice, never changes it, never prints, and never opens anything but the files
-//! that `NAME_FILE` variables name.
+//! that `NAME_FILE` variables name, and credentials.
 
 mod fault;
 mod flags;

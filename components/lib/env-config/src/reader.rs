@@ -20,6 +20,8 @@ const FILE_MAX: u64 = 65_536;
 pub struct Reader {
     daemon: &'static str,
     variables: BTreeMap<String, Option<String>>,
+    /// Where systemd put this unit's credentials; one named like a variable is that variable's value.
+    credentials: Option<PathBuf>,
     definitions: Vec<Definition>,
     faults: Vec<Fault>,
 }
@@ -28,8 +30,8 @@ impl Reader {
     /// Takes the snapshot of this process' environment; called once, first thing in `main`.
     #[must_use]
     pub fn from_process(daemon: &'static str) -> Self {
-        let ours = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        Self::from_os_pairs(daemon, ours)
+        let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self::from_os_pairs(daemon, all)
     }
 
     /// An environment given as pairs, for tests and for the tables (which are made from an empty one).
@@ -49,9 +51,15 @@ impl Reader {
 
     /// Keeps our variables; empty is unset, and one that is not UTF-8 is remembered as unreadable.
     fn from_os_pairs(daemon: &'static str, pairs: impl Iterator<Item = (String, OsString)>) -> Self {
-        let ours = pairs.filter(|(name, value)| name.starts_with("RINGDOWN_") && !value.is_empty());
-        let variables = ours.map(|(name, value)| (name, value.into_string().ok())).collect();
-        Self { daemon, variables, definitions: Vec::new(), faults: Vec::new() }
+        let (mut variables, mut credentials) = (BTreeMap::new(), None);
+        for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
+            if name == "CREDENTIALS_DIRECTORY" {
+                credentials = Some(PathBuf::from(value));
+            } else if name.starts_with("RINGDOWN_") {
+                variables.insert(name, value.into_string().ok());
+            }
+        }
+        Self { daemon, variables, credentials, definitions: Vec::new(), faults: Vec::new() }
     }
 
     /// Runs the daemon's configuration function and judges the whole: the configuration, or every fault there is.
@@ -195,12 +203,22 @@ impl Reader {
             (Some(_), Some(_)) => return Err(format!("is set, and {} too; set one", definition.file_name())),
             (Some(text), None) => Some(text.to_owned()),
             (None, Some(path)) => Some(read_file(Path::new(path)).map_err(|why| file_problem(definition, &why))?),
-            (None, None) => None,
+            (None, None) => self.credential(definition)?,
         };
         if text.as_ref().is_some_and(|text| !definition.secret && text.len() > TEXT_MAX) {
             return Err(format!("is longer than {TEXT_MAX} bytes"));
         }
         Ok(text)
+    }
+
+    /// A variable that may come from a file and is not set comes from the credential of its name, where there is one.
+    fn credential(&self, definition: &Definition) -> Result<Option<String>, String> {
+        let Some(folder) = self.credentials.as_ref().filter(|_| definition.from_file) else { return Ok(None) };
+        match read_file(&folder.join(definition.name)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("cannot be read from the credential of its name: {error}")),
+        }
     }
 
     fn raw(&self, name: &str) -> Result<Option<&str>, String> {

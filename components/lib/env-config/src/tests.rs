@@ -172,6 +172,26 @@ fn a_secret_comes_from_its_file_trimmed() {
 }
 
 #[test]
+fn what_is_not_set_comes_from_the_credential_of_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = ("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap());
+    let read = |env: &mut Reader| env.secret("RINGDOWN_S").optional();
+    let value = |pairs: &[(&str, &str)]| load(pairs, read).unwrap().map(|secret| secret.expose().to_owned());
+    assert_eq!(value(&[directory]), None, "no such credential");
+    std::fs::write(folder.path().join("RINGDOWN_S"), format!("{CANARY}\n")).unwrap();
+    std::fs::write(folder.path().join("RINGDOWN_N"), "7").unwrap();
+    assert_eq!(value(&[directory]).as_deref(), Some(CANARY));
+    assert_eq!(value(&[directory, ("RINGDOWN_S", "said")]).as_deref(), Some("said"), "what is set goes first");
+    assert_eq!(
+        load(&[directory], |env| env.number("RINGDOWN_N", 1..=9_u16).default(2).read()),
+        Ok(2),
+        "only what has a FILE"
+    );
+    std::fs::write(folder.path().join("RINGDOWN_S"), "").unwrap();
+    assert_eq!(faulty(&[directory], read), ["RINGDOWN_S"], "an empty one is a fault");
+}
+
+#[test]
 fn misspelt_names_are_found_and_others_are_left_alone() {
     let read = |env: &mut Reader| env.number("RINGDOWN_WORKERS", 1..=9_u16).default(4).read();
     let problem = |name: &str| load(&[(name, "3")], read).err().map(|faults| faults[0].problem.clone());
