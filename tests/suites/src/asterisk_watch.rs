@@ -41,13 +41,13 @@ pub struct AsteriskWatch {
 
 #[derive(Default)]
 struct Seen {
-    channels: HashMap<String, Channel>,
+    channels: HashMap<String, Leg>,
     /// Caller, agent, and when they were joined.
     pairs: Vec<(String, String, u64)>,
 }
 
 #[derive(Default)]
-struct Channel {
+struct Leg {
     made_ms: u64,
     rang_ms: u64,
     up_ms: u64,
@@ -81,12 +81,12 @@ struct RawBridge {
 }
 
 impl AsteriskWatch {
-    /// Watches from now on; `packets`: also how many RTP packets came, which Asterisk tells with much else.
-    pub async fn open(centre: &CallCentre, packets: bool) -> anyhow::Result<Self> {
-        let (mut socket, _) = connect_async(centre.events_url()).await.context("watching Asterisk")?;
+    /// Watches from now on under a name nobody else has (Asterisk forgets a listener some time after it left); `packets`: also how many RTP packets came, which Asterisk tells with much else.
+    pub async fn open(centre: &CallCentre, name: &str, packets: bool) -> anyhow::Result<Self> {
+        let (mut socket, _) = connect_async(centre.events_url(name)).await.context("watching Asterisk")?;
         let mut kinds = vec!["ChannelCreated", "ChannelStateChange", "ChannelEnteredBridge"];
         kinds.extend(packets.then_some("ChannelVarset"));
-        centre.hear_only(&kinds).await?;
+        centre.hear_only(name, &kinds).await?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let told = Arc::clone(&seen);
         let task = tokio::spawn(async move {

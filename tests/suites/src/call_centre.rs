@@ -183,17 +183,17 @@ impl CallCentre {
 
     /// Where everything that happens in Asterisk can be listened to.
     #[must_use]
-    pub fn events_url(&self) -> String {
-        format!("ws://{}/ari/events?app=listener&subscribeAll=true&api_key=ringdown:{ARI_PASSWORD}", self.ari)
+    pub fn events_url(&self, listener: &str) -> String {
+        format!("ws://{}/ari/events?app={listener}&subscribeAll=true&api_key=ringdown:{ARI_PASSWORD}", self.ari)
     }
 
-    /// Lets the listener at [`CallCentre::events_url`] hear these kinds of events only. Asterisk knows it while it listens.
+    /// Lets a listener at [`CallCentre::events_url`] hear these kinds of events only. Asterisk knows it while it listens.
     ///
     /// # Errors
     /// Nobody listens.
-    pub async fn hear_only(&self, kinds: &[&str]) -> anyhow::Result<()> {
+    pub async fn hear_only(&self, listener: &str, kinds: &[&str]) -> anyhow::Result<()> {
         let allowed: Vec<_> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
-        let filter = self.client.put(format!("http://{}/ari/applications/listener/eventFilter", self.ari));
+        let filter = self.client.put(format!("http://{}/ari/applications/{listener}/eventFilter", self.ari));
         let filter = filter.basic_auth("ringdown", Some(ARI_PASSWORD)).json(&json!({ "allowed": allowed }));
         filter.send().await?.error_for_status()?;
         Ok(())

@@ -94,7 +94,7 @@ struct Run {
 
 /// One crowd on one number, as the callers and Asterisk saw it.
 async fn run(centre: &mut CallCentre, sipp: &Sipp, name: &str, number: &str, crowd: Crowd) -> anyhow::Result<Run> {
-    let watch = AsteriskWatch::open(centre, crowd.sound).await?;
+    let watch = AsteriskWatch::open(centre, name, crowd.sound).await?;
     let before = Spent::read(centre)?;
     let ended = sipp.call(number, centre.trunk, crowd).await?;
     if number == ACD {
