@@ -5,6 +5,8 @@
 //! `RINGDOWN_BENCH=short` calls for 10 seconds without sound; else for 60, then again with callers who sing and phones that
 //! give it back. `RINGDOWN_BENCH_ENFORCE=1` makes the design's bars fail the run; a failed call always does.
 
+#![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! A caller's call over a trunk reaches the right agent's phone, and every way in which that can go wrong. All servers are
 //! real: Redis, PostgreSQL, Asterisk, our five daemons. The phones are the suite's own, and baresip.
 
+#![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::time::{Duration, Instant};
