@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use ringdown_appliance::bundle::{self, bundle};
-use ringdown_appliance::fleet::{Fleet, Host, HostBuilder, Seed, wait_for};
+use ringdown_appliance::fleet::{Fleet, Host, HostBuilder, Seed, checkout, wait_for};
 
 /// From power-on to the answered call.
 const BAR: Duration = Duration::from_secs(300);
@@ -92,7 +92,9 @@ fn a_bare_host_becomes_a_contact_centre_and_stays_one() -> anyhow::Result<()> {
     bundle()?;
     let fleet = Fleet::new()?;
     let started = Instant::now();
-    let mut host = bare(&fleet, "centre")?.seed(seed(&[("RINGDOWN_COMPONENTS", "all")])).boot()?;
+    // The very user-data that is shipped.
+    let user_data = std::fs::read_to_string(checkout().join("cloud-init/all.yaml"))?;
+    let mut host = bare(&fleet, "centre")?.seed(Seed::Cloud { instance: "first".to_owned(), user_data }).boot()?;
     assert_eq!(host.sh("ip route show default")?, "", "no way to the world");
     let log = wait_installed(&host, BAR)?;
     let took = started.elapsed();
@@ -326,7 +328,7 @@ mod long {
     fn three_hosts_by_variables_only() -> anyhow::Result<()> {
         let fleet = Fleet::new()?;
         let shared = fleet.folder("secrets")?;
-        let make = ringdown_appliance::fleet::checkout().join("provisioning/ansible/roles/base/files/make_secrets");
+        let make = checkout().join("provisioning/ansible/roles/base/files/make_secrets");
         let made = std::process::Command::new(make)
             .arg(&shared)
             .args(["-", "REDIS_PASSWORD", "POSTGRES_PASSWORD", "ADMIN_PASSWORD"])

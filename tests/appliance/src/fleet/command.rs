@@ -44,7 +44,10 @@ impl Ran {
 }
 
 /// Runs it to its end, with `input` on its standard input; kills it after `limit`.
-pub(crate) fn run(mut command: Command, input: Option<&[u8]>, limit: Duration) -> anyhow::Result<Ran> {
+///
+/// # Errors
+/// When it cannot be started, or takes longer than `limit`.
+pub fn run(mut command: Command, input: Option<&[u8]>, limit: Duration) -> anyhow::Result<Ran> {
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("starting it")?;
     let stdout = collect(child.stdout.take());

@@ -24,11 +24,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-pub use command::Ran;
+pub use command::{Ran, run};
 pub use host::{Host, HostBuilder};
 pub use seed::Seed;
-
-pub(crate) use command::run;
 
 /// The bridge's own address: where tests serve files to hosts, or call them from.
 pub const BRIDGE_ADDRESS: &str = "10.77.0.1";
@@ -158,7 +156,11 @@ pub fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Optio
     }
 }
 
-fn cached_root() -> anyhow::Result<PathBuf> {
+/// The root that hosts are copied from; made when there is none. Nobody writes to it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn cached_root() -> anyhow::Result<PathBuf> {
     let mut command = Command::new(checkout().join("tests/appliance/host_root"));
     command.arg(cache().join("host-root"));
     let ran = run(command, None, ROOT_LIMIT).context("making the root of hosts")?;

@@ -1,5 +1,6 @@
 //! The house rules.
 
+mod appliance;
 mod dependencies;
 mod environment;
 mod files;

@@ -1,0 +1,143 @@
+# terraform test: what is rendered, and what is refused.
+
+variables {
+  bundle_path = "/srv/bundle"
+}
+
+run "all_in_one" {
+  command = plan
+  assert {
+    condition     = yamldecode(output.user_data).write_files[0].content == "RINGDOWN_COMPONENTS=all\n"
+    error_message = "one host needs no more than this"
+  }
+  assert {
+    condition     = endswith(yamldecode(output.user_data).write_files[1].content, "exec /srv/bundle/first_boot_installer --unless-done\n")
+    error_message = "it runs the bundle's installer"
+  }
+}
+
+run "hosts_of_their_own" {
+  command = plan
+  variables {
+    components     = ["acd", "asterisk", "provisioner", "registrar"]
+    redis_url      = "redis://192.0.2.11:6379/0"
+    peers          = ["192.0.2.11", "192.0.2.0/28"]
+    secrets_folder = "/srv/secrets"
+    variables      = { RINGDOWN_ACD_DUTIES = "voice" }
+  }
+  assert {
+    condition     = strcontains(output.user_data, "    RINGDOWN_ACD_DUTIES=voice\n") && strcontains(output.user_data, "    RINGDOWN_PEERS=192.0.2.11,192.0.2.0/28\n")
+    error_message = "variables reach the host"
+  }
+}
+
+run "a_bundle_to_download" {
+  command = plan
+  variables {
+    bundle_path   = ""
+    bundle_url    = "https://mirror.example/ringdown.tar"
+    bundle_sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+  }
+  assert {
+    condition     = strcontains(output.user_data, "sha256sum --check --status") && strcontains(output.user_data, "'https://mirror.example/ringdown.tar'")
+    error_message = "it is checked before it runs"
+  }
+}
+
+run "a_component_that_is_not_known" {
+  command = plan
+  variables {
+    components = ["redis", "postgres"]
+  }
+  expect_failures = [var.components]
+}
+
+run "no_component" {
+  command = plan
+  variables {
+    components = []
+  }
+  expect_failures = [var.components]
+}
+
+run "asterisk_without_its_provisioner" {
+  command = plan
+  variables {
+    components = ["asterisk"]
+  }
+  expect_failures = [var.components]
+}
+
+run "a_peer_that_is_not_named" {
+  command = plan
+  variables {
+    components = ["web-api"]
+    redis_url  = "redis://192.0.2.11:6379/0"
+  }
+  expect_failures = [var.postgres_url]
+}
+
+run "a_password_in_a_url" {
+  command = plan
+  variables {
+    redis_url = "redis://:hunter2@192.0.2.11:6379/0"
+  }
+  expect_failures = [var.redis_url]
+}
+
+run "a_password_in_another_url" {
+  command = plan
+  variables {
+    variables = { RINGDOWN_ACD_ARI_URL = "ws://ringdown:hunter2@192.0.2.31:8012/ari" }
+  }
+  expect_failures = [var.variables]
+}
+
+run "a_secret_by_name" {
+  command = plan
+  variables {
+    variables = { RINGDOWN_REDIS_PASSWORD = "hunter2" }
+  }
+  expect_failures = [var.variables]
+}
+
+run "a_value_of_two_lines" {
+  command = plan
+  variables {
+    variables = { RINGDOWN_NODE_NAME = "one\nruncmd: [id]" }
+  }
+  expect_failures = [var.variables]
+}
+
+run "no_address" {
+  command = plan
+  variables {
+    peers = ["192.0.2.256"]
+  }
+  expect_failures = [var.peers]
+}
+
+run "no_bundle" {
+  command = plan
+  variables {
+    bundle_path = ""
+  }
+  expect_failures = [var.bundle_path]
+}
+
+run "a_bundle_without_its_checksum" {
+  command = plan
+  variables {
+    bundle_path = ""
+    bundle_url  = "https://mirror.example/ringdown.tar"
+  }
+  expect_failures = [var.bundle_sha256]
+}
+
+run "a_private_key" {
+  command = plan
+  variables {
+    ssh_authorized_keys = ["-----BEGIN OPENSSH PRIVATE KEY-----"]
+  }
+  expect_failures = [var.ssh_authorized_keys]
+}
