@@ -1,21 +1,21 @@
 //! The appliance: what every component ships beside its program. `packaging/manifest.toml` is the one list;
 //! `terraform/modules/user-data/components.json` is made from it and is read here, as it names every component a host can have.
 
+use anyhow::Context;
 use ringdown_house::{Place, Workspace, nothing_found};
 use serde_json::Value;
 
 const COMPONENTS: &str = "terraform/modules/user-data/components.json";
 
-fn components(workspace: &Workspace) -> Vec<String> {
-    let text = workspace.text(COMPONENTS).unwrap();
-    let all: Value = serde_json::from_str(&text).unwrap();
-    all.as_object().unwrap().keys().cloned().collect()
+fn components(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let all: Value = serde_json::from_str(&workspace.text(COMPONENTS).context("the list is there")?)?;
+    Ok(all.as_object().context("it is a table")?.keys().cloned().collect())
 }
 
 #[test]
 fn every_daemon_is_packaged() {
     let workspace = Workspace::read().unwrap();
-    let known = components(&workspace);
+    let known = components(&workspace).unwrap();
     let mut findings = Vec::new();
     for package in workspace.packages.iter().filter(|package| package.place == Place::Component) {
         let name = package.name.trim_start_matches("ringdown-");
@@ -31,7 +31,7 @@ fn every_daemon_is_packaged() {
 fn every_component_has_a_role_and_user_data() {
     let workspace = Workspace::read().unwrap();
     let mut findings = Vec::new();
-    for name in components(&workspace) {
+    for name in components(&workspace).unwrap() {
         let role = name.replace('-', "_");
         for path in [format!("cloud-init/{name}.yaml"), format!("provisioning/ansible/roles/{role}/tasks/main.yml")] {
             if workspace.text(&path).is_none() {
@@ -45,7 +45,7 @@ fn every_component_has_a_role_and_user_data() {
 #[test]
 fn no_user_data_is_left_of_what_is_gone() {
     let workspace = Workspace::read().unwrap();
-    let mut known = components(&workspace);
+    let mut known = components(&workspace).unwrap();
     known.push("all".to_owned());
     let findings: Vec<_> = std::fs::read_dir(workspace.top.join("cloud-init"))
         .unwrap()
