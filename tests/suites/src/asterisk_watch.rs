@@ -83,10 +83,12 @@ struct RawBridge {
 impl AsteriskWatch {
     /// Watches from now on under a name nobody else has (Asterisk forgets a listener some time after it left); `packets`: also how many RTP packets came, which Asterisk tells with much else.
     pub async fn open(centre: &CallCentre, name: &str, packets: bool) -> anyhow::Result<Self> {
-        let (mut socket, _) = connect_async(centre.events_url(name)).await.context("watching Asterisk")?;
+        // The ACD listens under a name too.
+        let listener = format!("watch-{name}");
+        let (mut socket, _) = connect_async(centre.events_url(&listener)).await.context("watching Asterisk")?;
         let mut kinds = vec!["ChannelCreated", "ChannelStateChange", "ChannelEnteredBridge"];
         kinds.extend(packets.then_some("ChannelVarset"));
-        centre.hear_only(name, &kinds).await?;
+        centre.hear_only(&listener, &kinds).await?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let told = Arc::clone(&seen);
         let task = tokio::spawn(async move {
