@@ -22,7 +22,7 @@ const ORDERS: usize = 64;
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// An order to Asterisk is repeated this often when nothing answers; afterwards the listing repeats what matters.
 const ORDER_TRIES: u32 = 3;
-/// A record outlives its call by this: for the person who asks what happened.
+/// A record outlives its call by this: for a successor that finds remains, and the person who asks what happened.
 const RECORD_KEPT_S: u64 = 3_600;
 
 /// What a call is besides its machine: fixed from its arrival.
@@ -62,7 +62,7 @@ impl Worker {
 
     /// Hands orders over. `false` when the call has more outstanding than it may: its record and the listing remain.
     pub(crate) fn give(&self, call: &Call, orders: Vec<Order>) -> bool {
-        let record = orders.iter().any(needs_record);
+        let record = orders.iter().any(|order| needs_record(call, order));
         let (to_router, to_media): (Vec<Order>, Vec<Order>) = orders.into_iter().partition(is_for_router);
         let media = (!record && to_media.is_empty()) || self.media.try_send((call.clone(), record, to_media)).is_ok();
         to_router.into_iter().all(|order| self.router.try_send(order).is_ok()) && media
@@ -70,16 +70,16 @@ impl Worker {
 }
 
 /// Whether a successor must find what this order follows from: that the call is there, which leg was dialled for which
-/// offer, who was joined, how it ended.
-const fn needs_record(order: &Order) -> bool {
+/// offer, who was joined, how it ended. A record that says how it ended goes away by itself.
+const fn needs_record(call: &Call, order: &Order) -> bool {
     match order {
         Order::Create
         | Order::Dial { .. }
         | Order::EndInteraction(..)
-        | Order::Forget
         | Order::HangUpCaller(_)
         | Order::HangUpLeg(_)
         | Order::Join(_) => true,
+        Order::Forget => call.reported().is_none(),
         Order::AcceptOffer(_)
         | Order::AnswerWithMusic
         | Order::FailOffer(..)
@@ -120,7 +120,8 @@ impl Work {
         let mut music = JoinSet::new();
         while let Some((call, record, list)) = orders.recv().await {
             if record {
-                self.write_record(&call, list.contains(&Order::Forget)).await;
+                let forget = list.contains(&Order::Forget);
+                self.write_record(&call, forget || call.is_over() || call.reported().is_some()).await;
             }
             for order in list {
                 if !is_about_leg_only(&order) {
@@ -137,17 +138,17 @@ impl Work {
         finish(&mut music).await;
     }
 
-    async fn write_record(&self, call: &Call, last: bool) {
-        if let Err(error) = self.set_record(call, last).await {
+    async fn write_record(&self, call: &Call, ends: bool) {
+        if let Err(error) = self.set_record(call, ends).await {
             log::warn!(interaction:% = call.interaction, error:% = error; "the call record could not be written");
         }
     }
 
-    async fn set_record(&self, call: &Call, last: bool) -> Result<(), StoreError> {
+    async fn set_record(&self, call: &Call, ends: bool) -> Result<(), StoreError> {
         let text = serde_json::to_string(call).expect("a call has string keys only");
         let mut cmd = redis::cmd("SET");
         cmd.arg(keys::call(call.tenant, call.interaction)).arg(text);
-        if last {
+        if ends {
             cmd.arg("EX").arg(RECORD_KEPT_S);
         }
         let _ok: String = self.shared.pool.run("call_record", Retry::Safe, &cmd).await?;

@@ -2,7 +2,7 @@
 //!
 //! A peer with Nagle's algorithm (Asterisk's websocket client is one) holds a small message back until the one before is
 //! acknowledged, and Linux delays an acknowledgement by 40 ms when it has nothing else to say. Linux forgets `TCP_QUICKACK`
-//! by itself (tcp(7)), so it is set again before each read.
+//! by itself (tcp(7)), so it is set again whenever everything that came is read: that also acknowledges it.
 
 use std::io;
 use std::pin::Pin;
@@ -30,14 +30,16 @@ impl AsyncRead for Prompt {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if self.on
+            && read.is_pending()
             && let Err(error) = self.stream.set_quickack(true)
         {
             // It works without, slower.
             self.on = false;
             log::debug!(error:% = error; "no TCP_QUICKACK");
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        read
     }
 }
 
