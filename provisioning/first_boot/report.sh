@@ -8,6 +8,8 @@ advice='run it again with --help'
 code=2
 changed=()
 work=
+# Where a person reads: a command that fails may have its own output in the log.
+exec {told}>&1 {warned}>&2
 
 say() {
     printf '[%4ds] %s\n' "$SECONDS" "$*"
@@ -26,6 +28,7 @@ failed() {
     trap - ERR
     # Said once, by the shell itself.
     [ "$BASH_SUBSHELL" = 0 ] || exit "$code"
+    exec >&"$told" 2>&"$warned"
     say "FAILED: $step"
     [ -z "$log_on" ] || { echo '--- the end of the log:' && tail -n 40 "$log" | cut -c1-400; } >&2
     {

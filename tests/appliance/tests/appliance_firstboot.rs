@@ -282,7 +282,20 @@ fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
     assert_eq!(host.sh("ls /var/tmp | grep ringdown || true")?, "", "what was unpacked is gone");
     a_taken_port_and_a_full_disk_are_refused(&host)?;
     assert_eq!(tree(&host)?, before);
+    what_fails_later_says_what_to_do(&host)?;
     fleet.passed();
+    Ok(())
+}
+
+/// In the middle of the installation, in a command whose output goes into the log.
+fn what_fails_later_says_what_to_do(host: &Host) -> anyhow::Result<()> {
+    host.sh(r#"echo 'DPkg::Pre-Invoke {"echo the hook refuses; false"};' >/etc/apt/apt.conf.d/99refuse"#)?;
+    let ran = installer(host, &[], &[])?;
+    assert_eq!(ran.code(), 3, "{}", ran.said());
+    assert!(ran.stdout.contains("FAILED: packages"), "{}", ran.said());
+    for said in ["the hook refuses", "what to do", "/var/log/ringdown/first-boot.log"] {
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.said());
+    }
     Ok(())
 }
 
