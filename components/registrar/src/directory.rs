@@ -11,6 +11,7 @@ use ringdown_registrar_core::digest::Ha1;
 use ringdown_registrar_core::edge::{Directory, Realm};
 use ringdown_service::{Backoff, Life, Readiness, Shutdown};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 
 use crate::driver::Input;
 use crate::store::read_bindings;
@@ -20,6 +21,9 @@ const LOAD_CHUNK: usize = 500;
 /// How long the first versions may take once Redis answers; then those who are there are served.
 const FIRST_LOAD_LIMIT: Duration = Duration::from_secs(10);
 
+/// The realm of each tenant, and who belongs to it.
+pub(crate) type Tenants = BTreeMap<TenantId, (String, Realm)>;
+
 /// Follows the configuration and tells the driver.
 pub(crate) struct Follower {
     pool: RedisPool,
@@ -27,8 +31,9 @@ pub(crate) struct Follower {
     inbox: Sender<Input>,
     readiness: Readiness,
     shutdown: Shutdown,
-    tenants: BTreeMap<TenantId, (String, Realm)>,
-    /// AORs whose bindings were read: from then on memory is as new as the store, because we write both.
+    tenants: Tenants,
+    told: watch::Sender<Tenants>,
+    /// AORs whose bindings were read: from then on memory follows the store, by what we write and what other registrars tell.
     loaded: BTreeSet<Aor>,
 }
 
@@ -41,9 +46,15 @@ impl Follower {
             inbox,
             readiness: life.readiness("configuration"),
             shutdown: life.shutdown(),
-            tenants: BTreeMap::new(),
+            tenants: Tenants::new(),
+            told: watch::Sender::new(Tenants::new()),
             loaded: BTreeSet::new(),
         }
+    }
+
+    /// Who is known, as it changes.
+    pub(crate) fn tenants(&self) -> watch::Receiver<Tenants> {
+        self.told.subscribe()
     }
 
     /// Until the daemon stops.
@@ -110,6 +121,7 @@ impl Follower {
     }
 
     async fn tell(&self) -> anyhow::Result<()> {
+        self.told.send_replace(self.tenants.clone());
         let realms = self.tenants.values().cloned().collect();
         self.inbox.send(Input::Directory(Directory { realms, loaded: true })).await?;
         Ok(())

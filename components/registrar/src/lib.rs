@@ -14,6 +14,7 @@
 //! | `udp`, `tcp` | bytes in and out, with bounds |
 //! | `store` | bindings in Redis: one script per REGISTER |
 //! | `directory` | realms and credentials from the compiled configuration; bindings at the start |
+//! | `others` | bindings that other registrars of the same Redis write |
 //! | `metrics` | what is counted |
 //!
 //! One reader per socket and one owner of the core: what came first is handled and sent first, so responses of a call
@@ -23,6 +24,7 @@ mod config;
 mod directory;
 mod driver;
 mod metrics;
+mod others;
 mod start;
 mod store;
 mod tcp;

@@ -18,6 +18,7 @@ use crate::Config;
 use crate::directory::Follower;
 use crate::driver::{Driver, INBOX};
 use crate::metrics::RegistrarMetrics;
+use crate::others::Others;
 use crate::store::Store;
 use crate::tcp::{self, Connections};
 use crate::udp;
@@ -32,14 +33,19 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     for address in &config.tcp {
         listeners.push(life.bind_tcp("RINGDOWN_REGISTRAR_TCP_LISTEN", *address).await?);
     }
-    let edge = Edge::new(settings(&config, &sockets, &listeners, &life)?);
+    let settings = settings(&config, &sockets, &listeners, &life)?;
+    let holder = settings.holder.clone();
+    let edge = Edge::new(settings);
     let metrics = RegistrarMetrics::default();
     metrics.register(life.metrics());
     let pool = redis_pool(&config, &life)?;
 
     let (inbox, inputs) = mpsc::channel(INBOX);
-    let store = Store::start(&pool, &inbox, &life);
-    life.spawn("configuration", Follower::new(pool, inbox.clone(), &life).follow());
+    let store = Store::start(&pool, &inbox, &holder, &life);
+    let follower = Follower::new(pool.clone(), inbox.clone(), &life);
+    let others = Others::new(pool, store.clone(), holder, follower.tenants(), &life);
+    life.spawn("other-registrars", others.follow());
+    life.spawn("configuration", follower.follow());
     for (number, socket) in (0_u16..).zip(&sockets) {
         life.spawn("sip-udp", udp::read(number, Arc::clone(socket), inbox.clone(), metrics.clone()));
     }

@@ -4,17 +4,19 @@
 //! orders. A write is never repeated: the script would refuse it as out of order, and the phone comes back by itself.
 //! While Redis is away, workers answer at once for [`AWAY_MS`] after each failure instead of letting phones wait.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use ringdown_domain::TenantId;
-use ringdown_redis_store::redis::Script;
+use ringdown_redis_store::redis::{self, Script};
 use ringdown_redis_store::{RedisPool, Retry, StoreError, keys};
 use ringdown_registrar_core::bindings::{Aor, Binding, Change, MAX_BINDINGS, Refusal};
 use ringdown_registrar_core::edge::StoreResult;
 use ringdown_service::{Clock, Life};
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::oneshot;
 
 use crate::driver::Input;
 
@@ -33,8 +35,10 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("sto
 pub(crate) enum Order {
     /// A REGISTER's changes; reported.
     Register { operation: u64, call_id: String, cseq: u32, changes: Vec<Change> },
-    /// A binding is gone, unless it was renewed meanwhile.
+    /// A binding is gone, unless it was renewed meanwhile; then what is there is reported.
     Forget { binding: Box<Binding> },
+    /// Others may have changed something: what is there is reported. Says whether that could be done.
+    Reload { done: oneshot::Sender<bool> },
 }
 
 struct Job {
@@ -50,13 +54,19 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Starts the workers; they end when the driver lets go of the store.
-    pub(crate) fn start(pool: &RedisPool, inbox: &Sender<Input>, life: &Life) -> Self {
+    /// Starts the workers; they end when all let go of the store. `holder` is who we are for other registrars.
+    pub(crate) fn start(pool: &RedisPool, inbox: &Sender<Input>, holder: &str, life: &Life) -> Self {
+        let holder: Arc<str> = holder.into();
         let workers = (0..WORKERS)
             .map(|_| {
                 let (sender, jobs) = mpsc::channel(QUEUE);
-                let worker =
-                    Worker { pool: pool.clone(), inbox: inbox.clone(), clock: life.clock().clone(), away_until: None };
+                let worker = Worker {
+                    pool: pool.clone(),
+                    inbox: inbox.clone(),
+                    holder: Arc::clone(&holder),
+                    clock: life.clock().clone(),
+                    away_until: None,
+                };
                 life.spawn_finite("location-store", worker.work(jobs));
                 sender
             })
@@ -66,16 +76,36 @@ impl Store {
 
     /// Hands an order on; false when there is no room.
     pub(crate) fn order(&self, tenant: TenantId, aor: Aor, order: Order) -> bool {
+        self.worker(&aor).try_send(Job { tenant, aor, order }).is_ok()
+    }
+
+    /// Has the bindings of an AOR read again, behind the orders for it that came before; false when that failed.
+    pub(crate) async fn reload(&self, tenant: TenantId, aor: Aor) -> bool {
+        let (done, read) = oneshot::channel();
+        let sent = self.worker(&aor).send(Job { tenant, aor, order: Order::Reload { done } }).await;
+        sent.is_ok() && read.await.unwrap_or(false)
+    }
+
+    fn worker(&self, aor: &Aor) -> &Sender<Job> {
         let mut hasher = DefaultHasher::new();
         aor.hash(&mut hasher);
         let slot = usize::try_from(hasher.finish() % self.workers.len() as u64).unwrap_or(0);
-        self.workers[slot].try_send(Job { tenant, aor, order }).is_ok()
+        &self.workers[slot]
     }
+}
+
+/// What became of a binding that expired here or lost its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forgotten {
+    Gone,
+    /// The phone came back meanwhile, here or at another registrar.
+    Renewed,
 }
 
 struct Worker {
     pool: RedisPool,
     inbox: Sender<Input>,
+    holder: Arc<str>,
     clock: Clock,
     away_until: Option<Instant>,
 }
@@ -89,7 +119,16 @@ impl Worker {
                     // The driver is gone only when the daemon ends.
                     let _ = self.inbox.send(Input::Stored { operation, result }).await;
                 }
-                Order::Forget { binding } => self.forget(tenant, &aor, &binding).await,
+                Order::Forget { binding } => {
+                    if self.forget(tenant, &aor, &binding).await == Forgotten::Renewed {
+                        self.reload(tenant, aor).await;
+                    }
+                }
+                Order::Reload { done } => {
+                    let read = self.reload(tenant, aor).await;
+                    // Who asked stopped waiting only when the daemon ends.
+                    let _ = done.send(read);
+                }
             }
         }
     }
@@ -109,7 +148,8 @@ impl Worker {
         let channel = keys::location_changed(tenant);
         let now_ms = self.clock.now().0.to_string();
         let (cseq, limit) = (cseq.to_string(), MAX_BINDINGS.to_string());
-        let mut args = vec![now_ms, call_id.to_owned(), cseq, limit, channel, aor.user.clone()];
+        let mut args =
+            vec![now_ms, call_id.to_owned(), cseq, limit, channel, self.holder.to_string(), aor.user.clone()];
         for change in changes {
             let Ok(fields) = change_fields(change) else { return StoreResult::Unavailable };
             args.extend(fields);
@@ -125,15 +165,35 @@ impl Worker {
         }
     }
 
-    async fn forget(&mut self, tenant: TenantId, aor: &Aor, binding: &Binding) {
+    /// Has what is stored told to the driver; false when it cannot be read.
+    async fn reload(&mut self, tenant: TenantId, aor: Aor) -> bool {
+        let mut cmd = redis::cmd("HGETALL");
+        cmd.arg(keys::location(tenant, &aor.user));
+        match self.pool.run::<HashMap<String, String>>("reload_location", Retry::Safe, &cmd).await {
+            Ok(values) => {
+                let values: Vec<String> = values.into_values().collect();
+                self.inbox.send(Input::Loaded { aor, bindings: read_bindings(&values) }).await.is_ok()
+            }
+            Err(error) => {
+                log::debug!(error:% = error; "the bindings of a user cannot be read again");
+                false
+            }
+        }
+    }
+
+    async fn forget(&mut self, tenant: TenantId, aor: &Aor, binding: &Binding) -> Forgotten {
         let keys = [keys::location(tenant, &aor.user)];
         let channel = keys::location_changed(tenant);
         let cseq = binding.cseq.to_string();
-        let args = [binding.key.as_str(), &binding.call_id, &cseq, &channel, &aor.user];
+        let args = [binding.key.as_str(), &binding.call_id, &cseq, &channel, &self.holder, &aor.user];
         // Repeating is harmless: a binding that is gone stays gone. What fails for good expires with its key.
-        let answer = self.pool.run_script::<i64>("forget_binding", Retry::Safe, &FORGET, &keys, &args).await;
-        if let Err(error) = answer {
-            log::debug!(error:% = error; "a binding that is gone stays in the store until it expires");
+        match self.pool.run_script::<i64>("forget_binding", Retry::Safe, &FORGET, &keys, &args).await {
+            Ok(2) => Forgotten::Renewed,
+            Ok(_) => Forgotten::Gone,
+            Err(error) => {
+                log::debug!(error:% = error; "a binding that is gone stays in the store until it expires");
+                Forgotten::Gone
+            }
         }
     }
 

@@ -221,10 +221,24 @@ pub fn location(tenant: TenantId, user: &str) -> String {
     format!("{{{tenant}}}:location:{user}")
 }
 
-/// The channel that carries the users whose bindings changed.
+/// The channel that carries the users whose bindings changed, each behind who changed them and a space.
 #[must_use]
 pub fn location_changed(tenant: TenantId) -> String {
-    format!("{{{tenant}}}:location-changed")
+    format!("{{{tenant}}}{LOCATION_CHANGED}")
+}
+
+const LOCATION_CHANGED: &str = ":location-changed";
+
+/// The pattern of [`location_changed`] of all tenants.
+#[must_use]
+pub fn location_changed_pattern() -> String {
+    format!("{{*}}{LOCATION_CHANGED}")
+}
+
+/// Whose channel this is, when it is one of [`location_changed`].
+#[must_use]
+pub fn tenant_of_location_changed(channel: &str) -> Option<TenantId> {
+    channel.strip_prefix('{')?.strip_suffix(LOCATION_CHANGED)?.strip_suffix('}')?.parse().ok()
 }
 
 /// A log-in session by the hexadecimal SHA-256 of its token.

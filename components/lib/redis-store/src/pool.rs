@@ -84,6 +84,12 @@ impl fmt::Debug for RedisPool {
     }
 }
 
+/// What a subscriber hears.
+enum Channels<'a> {
+    One(&'a str),
+    Pattern(&'a str),
+}
+
 impl RedisPool {
     /// A pool that connects when it is first used. Must be called within a tokio runtime.
     #[must_use]
@@ -184,10 +190,25 @@ impl RedisPool {
     /// # Errors
     /// Redis is not available.
     pub async fn subscriber(&self, channel: &str) -> Result<redis::aio::PubSub, StoreError> {
+        self.subscribed(Channels::One(channel)).await
+    }
+
+    /// A subscriber of its own to all channels of a pattern (`*` is anything).
+    ///
+    /// # Errors
+    /// Redis is not available.
+    pub async fn pattern_subscriber(&self, pattern: &str) -> Result<redis::aio::PubSub, StoreError> {
+        self.subscribed(Channels::Pattern(pattern)).await
+    }
+
+    async fn subscribed(&self, channels: Channels<'_>) -> Result<redis::aio::PubSub, StoreError> {
         let what = "subscribe";
         let connect = async {
             let mut subscriber = self.options.client.get_async_pubsub().await?;
-            subscriber.subscribe(channel).await?;
+            match channels {
+                Channels::One(channel) => subscriber.subscribe(channel).await?,
+                Channels::Pattern(pattern) => subscriber.psubscribe(pattern).await?,
+            }
             Ok::<_, RedisError>(subscriber)
         };
         match tokio::time::timeout(self.options.connect_limit, connect).await {

@@ -1,6 +1,6 @@
 -- All changes of one REGISTER or none (RFC 3261 10.3 step 7), on what is really stored.
 -- KEYS[1]  {T}:location:<user>, hash: binding key -> JSON
--- ARGV     now_ms, call_id, cseq, most bindings, channel, user, then per change: put|del, key, JSON, expires_at_ms
+-- ARGV     now_ms, call_id, cseq, most bindings, channel, holder, user, then per change: put|del, key, JSON, expires_at_ms
 -- Returns  "out_of_order" | "too_many" | "ok" and every binding's JSON
 local now = tonumber(ARGV[1])
 local call_id, cseq, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -18,7 +18,7 @@ for i = 1, #all, 2 do
   end
 end
 
-for i = 7, #ARGV, 4 do
+for i = 8, #ARGV, 4 do
   local before = live[ARGV[i + 1]]
   if before and before.call_id == call_id and tonumber(before.cseq) >= cseq then
     return { 'out_of_order' }
@@ -26,7 +26,7 @@ for i = 7, #ARGV, 4 do
 end
 
 local changed = #expired > 0
-for i = 7, #ARGV, 4 do
+for i = 8, #ARGV, 4 do
   local key, text = ARGV[i + 1], ARGV[i + 2]
   local before = live[key]
   if ARGV[i] == 'put' then
@@ -47,7 +47,7 @@ if count > limit then
 end
 
 for _, key in ipairs(expired) do redis.call('HDEL', KEYS[1], key) end
-for i = 7, #ARGV, 4 do
+for i = 8, #ARGV, 4 do
   if ARGV[i] == 'put' and texts[ARGV[i + 1]] == ARGV[i + 2] then
     redis.call('HSET', KEYS[1], ARGV[i + 1], ARGV[i + 2])
   elseif not texts[ARGV[i + 1]] then
@@ -61,5 +61,5 @@ for key, binding in pairs(live) do
   last = math.max(last, tonumber(binding.expires_at_ms))
 end
 if last > 0 then redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', last)) end
-if changed then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
+if changed then redis.call('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. ARGV[7]) end
 return answer

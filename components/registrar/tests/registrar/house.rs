@@ -201,10 +201,27 @@ impl Phone {
 
     /// REGISTER with digest; the final response.
     pub(crate) async fn register(&self, user: &str, cseq: u32, algorithm: Algorithm) -> Message {
-        let challenge = self.exchange(&self.register_text(user, cseq, "")).await.unwrap();
+        self.register_with(user, cseq, algorithm, "").await
+    }
+
+    /// The same with more header lines.
+    pub(crate) async fn register_with(&self, user: &str, cseq: u32, algorithm: Algorithm, more: &str) -> Message {
+        let challenge = self.exchange(&self.register_text(user, cseq, more)).await.unwrap();
         assert_eq!(challenge.status(), Some(401), "{}", String::from_utf8_lossy(challenge.bytes()));
         let line = authorization(&challenge, algorithm, user, "REGISTER");
-        self.exchange(&self.register_text(user, cseq + 1, &line)).await.unwrap()
+        self.exchange(&self.register_text(user, cseq + 1, &format!("{line}{more}"))).await.unwrap()
+    }
+
+    /// REGISTER that only asks what is bound (RFC 3261 10.2.3).
+    pub(crate) async fn query(&self, user: &str, algorithm: Algorithm) -> Message {
+        let text = |cseq: u32, more: &str| {
+            let text = self.register_text(user, cseq, more);
+            text.split_inclusive("\r\n").filter(|line| !line.starts_with("Contact: ")).collect::<String>()
+        };
+        let cseq = u32::try_from(Clock::system().now().0 % 1_000_000_000).unwrap();
+        let challenge = self.exchange(&text(cseq, "")).await.unwrap();
+        let line = authorization(&challenge, algorithm, user, "REGISTER");
+        self.exchange(&text(cseq + 1, &line)).await.unwrap()
     }
 
     pub(crate) async fn answer(&self, request: &Message, status: u16) {

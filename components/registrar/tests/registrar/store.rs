@@ -114,6 +114,7 @@ async fn script_and_core_agree() {
                 cseq.to_string(),
                 MAX_BINDINGS.to_string(),
                 "channel".to_owned(),
+                "holder".to_owned(),
                 "user".to_owned(),
             ];
             for change in &changes {
