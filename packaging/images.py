@@ -15,7 +15,7 @@ ARG VERSION
 ARG REVISION
 ARG CREATED
 COPY root /
-LABEL org.opencontainers.image.title="ringdown-{name}" \\
+{own}LABEL org.opencontainers.image.title="ringdown-{name}" \\
     org.opencontainers.image.description="{description}" \\
     org.opencontainers.image.version="$VERSION" \\
     org.opencontainers.image.revision="$REVISION" \\
@@ -113,7 +113,7 @@ STORES = {"redis": "RINGDOWN_REDIS_URL", "postgresql": "RINGDOWN_POSTGRES_URL"}
 URLS = {"redis": "redis://redis:6379/0", "postgresql": "postgres://ringdown@postgresql:5432/ringdown"}
 # What is no daemon of ours: what the image starts, how it is told to stop, and the licences in it.
 FOREIGN = {
-    "asterisk": (["/usr/sbin/asterisk", "-C", "/srv/etc/asterisk.conf", "-f"], "SIGTERM", "GPL-2.0-only"),
+    "asterisk": (["/usr/sbin/asterisk", "-C", "/srv/etc/asterisk.conf", "-f", "-n"], "SIGTERM", "GPL-2.0-only"),
     "redis": (["/usr/bin/redis-server", "/usr/share/ringdown/redis.conf"], "SIGTERM", "BSD-3-Clause"),
     "postgresql": (["/usr/share/ringdown/postgresql_run"], "SIGINT", "PostgreSQL"),
 }
@@ -137,12 +137,16 @@ def files(manifest, version):
 def containerfile(manifest, name, said):
     product = manifest.product
     entry, stop, licences = FOREIGN.get(name, ([f"/usr/bin/ringdown-{name}"], "SIGTERM", product["licence"]))
+    # A new volume takes the owner of the folder it covers.
+    places = [volume.split(":")[1] for volume in said.get("volumes", [])]
+    own = "".join(f"COPY --chown={said['uid']}:{manifest.all['image']['group']} own {place}\n" for place in places)
     return CONTAINERFILE.format(
         mark=MARK,
         name=name,
         description=said.get("description", said["summary"]),
         url=product["url"],
         licences=licences,
+        own=own,
         uid=said["uid"],
         gid=manifest.all["image"]["group"],
         ports=" ".join(said["ports"]),

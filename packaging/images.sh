@@ -34,7 +34,7 @@ image_base() {
     printf 'passwd: files\ngroup: files\nhosts: files dns\n' >"$root/etc/nsswitch.conf"
 }
 
-# The roots that servers which are not ours need; a volume takes the owner of the folder it covers.
+# The roots of servers that are not ours.
 image_of_asterisk() {
     local root=$1 modules=/usr/lib/x86_64-linux-gnu/asterisk/modules
     from=$("$top/provisioning/asterisk_root" "$cache/asterisk-root")
@@ -46,16 +46,14 @@ image_of_asterisk() {
         [ ! -f "$from$modules/$module.so" ] || files+=("$modules/$module.so")
     done
     closure "$from" "$root" "${files[@]}"
-    mkdir -p "$root/srv" "$root/usr/share/asterisk"
+    mkdir -p "$root/usr/share/asterisk"
     cp -a "$from/usr/share/asterisk/." "$root/usr/share/asterisk"
     touch "$root/etc/hosts" "$root/etc/resolv.conf"
-    install -d -o "$2" -g "$3" -m 2770 "$root/srv"
 }
 
 image_of_redis() {
     closure / "$1" /usr/bin/redis-server
     install -m 644 "$top/packaging/redis/redis.conf" "$1/usr/share/ringdown/redis.conf"
-    install -d -o "$2" -g "$3" -m 700 "$1/var/lib/ringdown/redis"
 }
 
 image_of_postgresql() {
@@ -69,18 +67,18 @@ image_of_postgresql() {
     mkdir "$1/usr/share/postgresql/15/extension"
     cp -a /usr/share/postgresql/15/extension/plpgsql* "$1/usr/share/postgresql/15/extension/"
     cp -a /usr/share/zoneinfo/{UTC,Etc} "$1/usr/share/zoneinfo/"
+    mkdir -p "$1/usr/lib/locale"
+    cp -a /usr/lib/locale/C.utf8 "$1/usr/lib/locale/"
     install -m 755 "$top/packaging/postgresql/postgresql_run" "$1/usr/share/ringdown/postgresql_run"
-    install -d -o "$2" -g "$3" -m 700 "$1/var/lib/ringdown/postgres"
 }
 
 image_of_daemon() {
-    local name=$1 root=$2 uid=$3 gid=$4 folder
+    local name=$1 root=$2
     program "ringdown-$name" "$root"
     closure / "$root" "/usr/lib64/ld-linux-x86-64.so.2" >/dev/null
     ldd "$root/usr/bin/ringdown-$name" | grep -o '/[^ ]*' | grep -v "^$root" >"$work/linked"
     mapfile -t linked <"$work/linked"
     closure / "$root" "${linked[@]}"
-    for folder in $("$top/packaging/generate" written "$name"); do install -d -o "$uid" -g "$gid" -m 2770 "$root$folder"; done
 }
 
 # image NAME UID GID
@@ -88,9 +86,11 @@ image() {
     local name=$1 uid=$2 gid=$3 root=$work/oci/$1/root tag from=/
     tag=localhost/ringdown-$name:${version//[~+]/-}
     image_base "$root" "$name" "$uid" "$gid"
+    # The folders of its volumes; what its group gets, others of the group work with too.
+    mkdir -m 2770 "$work/oci/$name/own"
     case $name in
-    asterisk | redis | postgresql) "image_of_$name" "$root" "$uid" "$gid" ;;
-    *) image_of_daemon "$name" "$root" "$uid" "$gid" ;;
+    asterisk | redis | postgresql) "image_of_$name" "$root" ;;
+    *) image_of_daemon "$name" "$root" ;;
     esac
     "$top/packaging/sbom" "$name" "$version" "$root" "$from" >"$out/oci.new/ringdown-$name.cdx.json"
     install -m 644 "$out/oci.new/ringdown-$name.cdx.json" "$root/usr/share/ringdown/sbom.cdx.json"
