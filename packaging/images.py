@@ -51,7 +51,6 @@ ReadOnlyTmpfs=false
 DropCapability=all
 NoNewPrivileges=true
 PidsLimit=512
-Ulimit=nofile=65536:65536
 {inside}
 [Service]
 {service}Restart=always
@@ -80,27 +79,21 @@ ExecStartPre=/usr/bin/find %d -type f -exec /usr/bin/install -o {uid} -g {gid} -
 """
 
 COMPOSE = """{mark}
-# All of Ringdown on one machine, on a network of its own. Phones and trunks reach it from this machine: SIP and RTP carry
-# addresses of that network. For a host that serves others see the quadlets.
+# All of Ringdown on one machine, on its own network as packages are: SIP and RTP carry addresses.
 #
-#   compose_secrets secrets            makes the secrets, once
+#   compose_prepare                    makes secrets/ and ringdown.env beside this file, once
 #   podman load -i ringdown-acd.tar    and so on, every image
 #   podman-compose up -d               the web API is at 127.0.0.1:8000, the administrator's password in secrets/ADMIN_PASSWORD
 name: ringdown
 services:
-{services}networks:
-  ringdown:
-    ipam:
-      config:
-        - subnet: {subnet}
-volumes:
+{services}volumes:
 {volumes}secrets:
 {secrets}"""
 
 SERVICE = """  {name}:
     image: localhost/ringdown-{name}:{version}
     pull_policy: never
-    hostname: {name}
+    network_mode: host
     restart: always
     read_only: true
     cap_drop: [ALL]
@@ -109,8 +102,6 @@ SERVICE = """  {name}:
     stop_grace_period: 45s
 """
 
-STORES = {"redis": "RINGDOWN_REDIS_URL", "postgresql": "RINGDOWN_POSTGRES_URL"}
-URLS = {"redis": "redis://redis:6379/0", "postgresql": "postgres://ringdown@postgresql:5432/ringdown"}
 # What is no daemon of ours: what the image starts, how it is told to stop, and the licences in it.
 FOREIGN = {
     "asterisk": (["/usr/sbin/asterisk", "-C", "/srv/etc/asterisk.conf", "-f", "-n"], "SIGTERM", "GPL-2.0-only"),
@@ -175,7 +166,6 @@ def compose(manifest, version):
     return COMPOSE.format(
         mark=MARK,
         services=services,
-        subnet=manifest.all["image"]["subnet"],
         volumes="".join(f"  {name}: {{}}\n" for name in sorted(set(volumes))),
         secrets="".join(f"  {name}:\n    file: ./secrets/{name}\n" for name in sorted(set(secrets))),
     )
@@ -183,21 +173,14 @@ def compose(manifest, version):
 
 def service(manifest, name, said, version):
     text = SERVICE.format(name=name, version=version)
-    text += "    ulimits:\n      nofile: 65536\n"
-    environment = {STORES[store]: URLS[store] for store in said.get("needs", []) if store in STORES}
-    if name == "provisioner":
-        environment[STORES["postgresql"]] = URLS["postgresql"]
-    environment |= said.get("environment", {})
+    environment = said.get("environment", {})
     if name in manifest.daemons:
+        text += block("env_file", ["- ./ringdown.env"])
         environment |= {f"RINGDOWN_{secret}_FILE": f"/run/secrets/{secret}" for secret in said["secrets"]}
     text += block("environment", [f"{key}: {json.dumps(value)}" for key, value in sorted(environment.items())])
     text += block("secrets", [f"- {secret}" for secret in said["secrets"]])
     text += block("volumes", [f"- {volume}" for volume in said.get("volumes", [])])
-    if name not in manifest.daemons:
-        text += block("tmpfs", ["- /tmp", "- /run/postgresql"] if name == "postgresql" else ["- /tmp"])
-    text += block("ports", [f'- "127.0.0.1:{port}"' for port in said.get("publish", [])])
-    address = f"        ipv4_address: {said['address']}\n" if "address" in said else ""
-    return text + ("    networks:\n      ringdown:\n" + address if address else "    networks: [ringdown]\n")
+    return text + block("tmpfs", ["- /tmp"] if name not in manifest.daemons else [])
 
 
 def block(name, lines):

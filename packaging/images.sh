@@ -4,7 +4,7 @@
 #   FOLDER/oci/ringdown-NAME.tar        the image, an OCI archive: podman load -i
 #   FOLDER/oci/ringdown-NAME.cdx.json   what it is made of; in the image too, /usr/share/ringdown/sbom.cdx.json
 #   FOLDER/oci/DIGESTS                  of the manifests
-#   FOLDER/oci/quadlet/, compose.yaml, compose_secrets   how they are run
+#   FOLDER/oci/quadlet/, compose.yaml, compose_prepare   how they are run
 #   FOLDER/oci/SHA256SUMS(.asc), key.gpg
 
 # closure FROM ROOT FILE...: files of the root FROM, and the libraries they are linked with, at the same places in ROOT.
@@ -116,9 +116,9 @@ build_oci() {
     while read -r name uid gid; do
         [ -z "$only" ] || grep -qxF "ringdown-$name" <<<"$names" || continue
         image "$name" "$uid" "$gid"
-    done <<<"$("$top/packaging/generate" images)"
+    done <<<"$images"
     cp "$top"/packaging/*/ringdown-*.container "$out/oci.new/quadlet/"
-    cp "$top"/packaging/base/compose{.yaml,_secrets} "$out/oci.new/"
+    cp "$top"/packaging/base/compose{.yaml,_prepare} "$out/oci.new/"
     (
         cd "$out/oci.new" || exit 1
         gpg --batch --quiet --export "$key" >key.gpg

@@ -80,6 +80,12 @@ impl Fleet {
         HostBuilder::new(self, name, number)
     }
 
+    /// The bridge's namespace, for what has to be in it without being started by [`Fleet::outside`]: containers.
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        Path::new("/run/netns").join(self.namespace("net"))
+    }
+
     /// A program in the bridge's namespace: a caller, a browser, a neighbour.
     #[must_use]
     pub fn outside(&self, program: &str) -> Command {
