@@ -28,6 +28,22 @@ fn every_daemon_is_packaged() {
 }
 
 #[test]
+fn every_daemon_has_an_image() {
+    let workspace = Workspace::read().unwrap();
+    let mut findings = Vec::new();
+    for package in workspace.packages.iter().filter(|package| package.place == Place::Component) {
+        let name = package.name.trim_start_matches("ringdown-");
+        for file in ["Containerfile".to_owned(), format!("ringdown-{name}.container")] {
+            let path = format!("packaging/{name}/{file}");
+            if name != "cli" && workspace.text(&path).is_none() {
+                findings.push(format!("{name} has no {path}"));
+            }
+        }
+    }
+    nothing_found("a daemon ships its image and its quadlet (uid in packaging/manifest.toml)", &findings);
+}
+
+#[test]
 fn every_component_has_a_role_and_user_data() {
     let workspace = Workspace::read().unwrap();
     let mut findings = Vec::new();
