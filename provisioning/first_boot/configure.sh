@@ -3,6 +3,30 @@
 
 quoted() { printf '"%s"' "$(sed 's/\\/\\\\/g; s/"/\\"/g' <<<"$1")"; }
 
+# A list of JSON; words without a port get DEFAULT-PORT, when one is given: json_list WORDS [DEFAULT-PORT]
+json_list() {
+    local word separator=''
+    printf '['
+    for word in ${1//,/ }; do
+        [ -z "${2:-}" ] || [[ $word == *:* ]] || word+=:$2
+        printf '%s%s' "$separator" "$(quoted "$word")" && separator=', '
+    done
+    printf ']'
+}
+
+# The part of a load balancer. What is not said follows from this host's own components.
+front() {
+    [ -z "${RINGDOWN_HAPROXY_API:-}" ] || echo "\"ringdown_haproxy_api\": $(json_list "$RINGDOWN_HAPROXY_API" 8000),"
+    [ -z "${RINGDOWN_HAPROXY_NOTIFIER:-}" ] || echo "\"ringdown_haproxy_notifier\": $(json_list "$RINGDOWN_HAPROXY_NOTIFIER" 8001),"
+    [ -z "${RINGDOWN_HAPROXY_REDIS:-}" ] || echo "\"ringdown_haproxy_redis\": $(json_list "$RINGDOWN_HAPROXY_REDIS" 6379),"
+    echo "\"ringdown_haproxy_console_tls\": $(json_list "${RINGDOWN_HAPROXY_CONSOLE_TLS:-}" 443),"
+    echo "\"ringdown_haproxy_api_tls\": $(json_list "${RINGDOWN_HAPROXY_API_TLS:-}" 443),"
+    echo "\"ringdown_haproxy_certificate\": $(quoted "${RINGDOWN_TLS_CERTIFICATE:-}"),"
+    echo "\"ringdown_haproxy_others\": $(json_list "${RINGDOWN_VIP_PEERS:-}" 8404),"
+    echo "\"ringdown_keepalived_vip\": $(quoted "${RINGDOWN_VIP:-}"), \"ringdown_keepalived_interface\": $(quoted "${RINGDOWN_VIP_INTERFACE:-}"),"
+    echo "\"ringdown_keepalived_router\": ${RINGDOWN_VIP_ROUTER:-51}, \"ringdown_keepalived_priority\": ${RINGDOWN_VIP_PRIORITY:-150},"
+}
+
 # JSON, which is YAML too.
 inventory() {
     local name separator='' archive=''
@@ -14,6 +38,7 @@ inventory() {
     echo "\"ringdown_base_start\": $([ "${INSTALL_RINGDOWN_SKIP_START:-}" = yes ] && echo false || echo true),"
     echo "\"base_daemon_restart\": $([ "${INSTALL_RINGDOWN_FORCE_RESTART:-}" = yes ] && echo true || echo false),"
     echo "\"ringdown_base_secrets_seed\": $(quoted "${INSTALL_RINGDOWN_SECRETS:-}"), \"ringdown_api_url\": $(quoted "${RINGDOWN_API_URL:-}"),"
+    ! has haproxy || front
     echo '"ringdown_peers": ['
     for name in ${peers//,/ }; do echo "$separator$(quoted "$name")" && separator=,; done
     echo '], "ringdown_environment": {'

@@ -9,7 +9,8 @@ wanted_packages() {
         redis) list+=' redis-server' ;;
         postgresql) list+=' postgresql-15' ;;
         asterisk) list+=' ringdown-asterisk zstd' ;;
-        haproxy | keepalived) list+=" $name" ;;
+        haproxy) list+=' haproxy openssl' ;;
+        keepalived) list+=' keepalived' ;;
         backup) list+=' pgbackrest' ;;
         monitoring) ;;
         *) list+=" ringdown-$name" ;;

@@ -77,7 +77,8 @@ ports_of() {
     case $1 in
     redis) echo tcp:6379 ;;
     postgresql) echo tcp:5432 ;;
-    web-api) echo tcp:8000 ;;
+    web-api) if has haproxy; then echo tcp:8010; else echo tcp:8000; fi ;;
+    haproxy) echo tcp:443 tcp:8000 tcp:8404 ${RINGDOWN_HAPROXY_REDIS:+tcp:12000} ${RINGDOWN_HAPROXY_CONSOLE_TLS:+tcp:8443} ${RINGDOWN_HAPROXY_API_TLS:+tcp:9443} ;;
     notifier) echo tcp:8001 ;;
     acd) echo tcp:8002 tcp:8012 ;;
     registrar) echo tcp:8003 tcp:5060 udp:5060 ;;
@@ -94,7 +95,7 @@ stranger_at() {
     line=$(ss -H -l -n -p $flag "sport = :${1#*:}" 2>/dev/null | head -n 1)
     [ -n "$line" ] || return 0
     id=$(sed -n 's/.*pid=\([0-9]*\).*/\1/p' <<<"$line")
-    if [ -n "$id" ] && grep -q '/ringdown-[a-z-]*\.service' "/proc/$id/cgroup" 2>/dev/null; then return 0; fi
+    if [ -n "$id" ] && grep -qE '/(ringdown-[a-z-]*|haproxy)\.service' "/proc/$id/cgroup" 2>/dev/null; then return 0; fi
     echo "$(sed -n 's/.*users:(("\([^"]*\)".*/\1/p' <<<"$line") (process ${id:-unknown})"
 }
 
@@ -123,7 +124,7 @@ check_secrets() {
 }
 
 foreign_secrets() {
-    has redis || ! has_any acd registrar notifier provisioner web-api || echo REDIS_PASSWORD
+    has redis || { ! has_any acd registrar notifier provisioner web-api && [ -z "${RINGDOWN_HAPROXY_REDIS:-}" ]; } || echo REDIS_PASSWORD
     has postgresql || ! has web-api || echo POSTGRES_PASSWORD
 }
 

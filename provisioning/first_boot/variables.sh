@@ -101,7 +101,8 @@ has_any() {
 
 check_addresses() {
     local peer
-    peers=${RINGDOWN_PEERS:-}
+    peers=${RINGDOWN_PEERS:-}${RINGDOWN_VIP_PEERS:+,$RINGDOWN_VIP_PEERS}
+    peers=${peers#,}
     for peer in ${peers//,/ }; do
         if ! is_address "${peer%/*}" || [[ $peer == */* && ! ${peer#*/} =~ ^([0-9]|[12][0-9]|3[0-2])$ ]]; then
             refuse 78 "RINGDOWN_PEERS: $peer is no IPv4 address or network"
@@ -120,6 +121,55 @@ check_addresses() {
         refuse 78 'RINGDOWN_PEERS are given, and this host has no address for them: set RINGDOWN_ADVERTISE'
     return 0
 }
+
+# check_places VARIABLE: hosts with or without a port, commas between.
+check_places() {
+    local place host port
+    for place in ${!1//,/ }; do
+        host=${place%%:*} port=
+        [[ $place != *:* ]] || port=${place#*:}
+        is_address "$host" || [[ $host =~ ^[A-Za-z][A-Za-z0-9-]{0,62}(\.[A-Za-z0-9-]{1,63})*$ ]] || refuse 78 "$1: $place is no IPv4 address and no name"
+        [[ $place != *:* ]] || { [[ $port =~ ^[0-9]{1,5}$ ]] && [ "$port" -ge 1 ] && [ "$port" -le 65535 ]; } || refuse 78 "$1: $place has no port after its colon"
+    done
+}
+
+# check_number VARIABLE LEAST MOST
+check_number() {
+    [ -n "${!1:-}" ] || return 0
+    [[ ${!1} =~ ^[0-9]{1,3}$ ]] && [ "${!1}" -ge "$2" ] && [ "${!1}" -le "$3" ] || refuse 78 "$1 is $2 to $3"
+}
+
+check_front() {
+    local name peer certificate=${RINGDOWN_TLS_CERTIFICATE:-}
+    for name in $(compgen -e | grep -E '^RINGDOWN_(HAPROXY|VIP)(_|$)|^RINGDOWN_TLS_CERTIFICATE$' || true); do
+        has haproxy || refuse 78 "$name is of a load balancer, and haproxy is not among this host's components"
+    done
+    for name in API NOTIFIER REDIS CONSOLE_TLS API_TLS; do
+        name=RINGDOWN_HAPROXY_$name
+        [ -z "${!name:-}" ] || check_places "$name"
+    done
+    ! has haproxy || has web-api || [ -n "${RINGDOWN_HAPROXY_API:-}" ] ||
+        refuse 78 'RINGDOWN_HAPROXY_API is not set, and web-api is not among this host'"'"'s components: say where it is'
+    [ -z "$certificate" ] || { [[ $certificate == /* ]] && is_pem_pair "$certificate"; } ||
+        refuse 78 "RINGDOWN_TLS_CERTIFICATE: $certificate is no file with a certificate and its key (PEM)"
+    check_number RINGDOWN_VIP_ROUTER 1 255
+    check_number RINGDOWN_VIP_PRIORITY 1 254
+    has keepalived || return 0
+    has haproxy || refuse 78 'RINGDOWN_COMPONENTS: keepalived needs haproxy on its host, which it watches'
+    [ -n "${RINGDOWN_VIP:-}" ] || refuse 78 'RINGDOWN_VIP is not set: keepalived needs the virtual address'
+    is_address "$RINGDOWN_VIP" || refuse 78 "RINGDOWN_VIP: $RINGDOWN_VIP is no IPv4 address"
+    [ "$RINGDOWN_VIP" != "$address" ] || refuse 78 "RINGDOWN_VIP: $RINGDOWN_VIP is this host's own address; it must be a free one"
+    [ -n "${RINGDOWN_VIP_PEERS:-}" ] || refuse 78 'RINGDOWN_VIP_PEERS is not set: keepalived needs the other load balancers'"'"' addresses'
+    for peer in ${RINGDOWN_VIP_PEERS//,/ }; do
+        is_address "$peer" || refuse 78 "RINGDOWN_VIP_PEERS: $peer is no IPv4 address"
+        [ "$peer" != "$address" ] || refuse 78 "RINGDOWN_VIP_PEERS: $peer is this host itself"
+    done
+    [ -z "${RINGDOWN_VIP_INTERFACE:-}" ] || [ -e "/sys/class/net/$RINGDOWN_VIP_INTERFACE" ] ||
+        refuse 78 "RINGDOWN_VIP_INTERFACE: there is no interface $RINGDOWN_VIP_INTERFACE"
+}
+
+# The host may have no openssl yet: what PEM looks like is enough here, HAProxy itself reads it later.
+is_pem_pair() { grep -qs -e '-----BEGIN CERTIFICATE-----' "$1" && grep -qs -e '-----BEGIN .*PRIVATE KEY-----' "$1"; }
 
 # check_peer COMPONENT VARIABLE: it is here, or the variable says where.
 check_peer() {
@@ -163,6 +213,7 @@ read_variables() {
     check_components
     check_addresses
     check_peers
+    check_front
 }
 
 # Variables of daemons, for the playbook.

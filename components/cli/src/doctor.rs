@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use crate::appliance::Appliance;
+use crate::appliance::{Appliance, Unit};
 use crate::arguments::{Doctor, Place};
 use crate::installation::{Installation, PortName, is_free};
 use crate::supervise::find_program;
@@ -183,12 +183,15 @@ async fn examine(installation: &Installation) -> anyhow::Result<Vec<Finding>> {
     Ok(findings)
 }
 
+/// Components that need no Redis.
+const WITHOUT_REDIS: [&str; 4] = ["postgresql", "asterisk", "haproxy", "keepalived"];
+
 /// A host that was set up by packages.
 async fn examine_appliance(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for part in appliance.parts() {
         let health = health::ask_component(appliance, part).await;
-        let log = format!("journalctl -u ringdown-{part} shows its last lines");
+        let log = format!("journalctl -u {} shows its last lines", Unit::name(part));
         findings.push(if health.ready { Finding::good(part, "ready") } else { Finding::bad(part, health.says, log) });
     }
     findings.push(match UdpSocket::bind((appliance.address, 0)) {
@@ -199,12 +202,14 @@ async fn examine_appliance(appliance: &Appliance) -> anyhow::Result<Vec<Finding>
             "give the host that address again, or set RINGDOWN_ADVERTISE and run first boot again",
         ),
     });
-    findings.extend(match health::redis_of_appliance(appliance, &appliance.redis_url()?).await {
-        Ok(connection) => redis(connection).await,
-        Err(error) => {
-            vec![Finding::bad("redis", format!("{error:#}"), "is its host up, and does it let this host in?")]
-        }
-    });
+    if appliance.parts().any(|part| !WITHOUT_REDIS.contains(&part)) {
+        findings.extend(match health::redis_of_appliance(appliance, &appliance.redis_url()?).await {
+            Ok(connection) => redis(connection).await,
+            Err(error) => {
+                vec![Finding::bad("redis", format!("{error:#}"), "is its host up, and does it let this host in?")]
+            }
+        });
+    }
     if appliance.has("registrar") {
         let registrar = appliance.registrar()?.parse().context("reading where phones register")?;
         findings.push(registrar_answers(registrar, "journalctl -u ringdown-registrar shows its last lines").await?);

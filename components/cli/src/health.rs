@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
-use crate::appliance::Appliance;
+use crate::appliance::{Appliance, Unit};
 use crate::installation::{Installation, PortName, SecretName};
 use crate::supervise;
 
@@ -40,6 +40,14 @@ impl Health {
 
 /// Asks a component of a host that was set up by packages.
 pub(crate) async fn ask_component(appliance: &Appliance, component: &str) -> Health {
+    if component == "keepalived" {
+        // It speaks with its peers only.
+        return match Unit::of(component).await {
+            Ok(unit) if unit.state == "active" => Health::ready(None),
+            Ok(unit) => Health::not(unit.state),
+            Err(error) => Health::not(format!("{error:#}")),
+        };
+    }
     let address = match appliance.address_of(component) {
         Ok(address) => address,
         Err(error) => return Health::not(format!("{error:#}")),

@@ -22,7 +22,18 @@ pub(crate) use unit::Unit;
 
 const FOLDER: &str = "/etc/ringdown";
 /// The components `status` knows how to ask, in the order of their start.
-const ASKED: [&str; 8] = ["redis", "postgresql", "web-api", "provisioner", "asterisk", "acd", "registrar", "notifier"];
+const ASKED: [&str; 10] = [
+    "redis",
+    "postgresql",
+    "web-api",
+    "provisioner",
+    "asterisk",
+    "acd",
+    "registrar",
+    "notifier",
+    "haproxy",
+    "keepalived",
+];
 
 /// What this host is.
 #[derive(Clone, Debug)]
@@ -75,6 +86,7 @@ impl Appliance {
             "provisioner" => ("RINGDOWN_PROVISIONER_LISTEN", 8_004),
             // Its own file is written by the provisioner, which is told where it listens.
             "asterisk" => ("RINGDOWN_ASTERISK_HTTP_LISTEN", 7_088),
+            "haproxy" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 8_404))),
             "redis" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 6_379))),
             "postgresql" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 5_432))),
             other => bail!("{other} is no component"),

@@ -23,7 +23,7 @@ impl Unit {
     /// The unit of a component.
     pub(crate) async fn of(component: &str) -> anyhow::Result<Self> {
         let mut command = Command::new("systemctl");
-        command.args(["show", "--property=MainPID,NRestarts,ActiveState", &format!("ringdown-{component}.service")]);
+        command.args(["show", "--property=MainPID,NRestarts,ActiveState", &Self::name(component)]);
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(LIMIT, command.output()).await.context("systemctl does not answer")?;
         let output = output.context("starting systemctl")?;
@@ -31,6 +31,14 @@ impl Unit {
             bail!("systemctl: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Load balancers run by the distribution's own units, with a drop-in of ours.
+    pub(crate) fn name(component: &str) -> String {
+        match component {
+            "haproxy" | "keepalived" => format!("{component}.service"),
+            _ => format!("ringdown-{component}.service"),
+        }
     }
 
     fn parse(text: &str) -> Self {
@@ -46,6 +54,14 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_component_has_a_unit() {
+        assert_eq!(
+            (Unit::name("acd"), Unit::name("haproxy")),
+            ("ringdown-acd.service".into(), "haproxy.service".into())
+        );
+    }
 
     #[test]
     fn what_systemd_says_is_read() {
