@@ -20,9 +20,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use nix::sched::{CloneFlags, setns};
 
 pub use command::{Ran, run};
 pub use host::{Host, HostBuilder};
@@ -103,6 +105,23 @@ impl Fleet {
         let mut command = self.outside(program);
         command.args(rest);
         run(command, None, limit)
+    }
+
+    /// Runs `work` in a thread of the bridge's namespace: its sockets are those of a caller, a browser, a neighbour.
+    ///
+    /// # Errors
+    /// When the namespace cannot be opened; the thread's own result is `Err` when it cannot be entered.
+    pub fn in_network<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<T>>> {
+        let place = Path::new("/run/netns").join(self.namespace("net"));
+        let namespace = std::fs::File::open(&place).with_context(|| format!("opening {}", place.display()))?;
+        Ok(std::thread::spawn(move || {
+            // Of this thread alone, which ends with the work.
+            setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the bridge's namespace")?;
+            Ok(work())
+        }))
     }
 
     /// A folder that goes with the fleet: data volumes, bundles, logs.

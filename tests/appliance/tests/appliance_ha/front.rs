@@ -1,0 +1,336 @@
+//! Two load balancers before two application hosts, and one host with their stores.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use ringdown_appliance::fleet::{Fleet, Host, wait_for};
+use serde_json::Value;
+
+use crate::cluster::{APP, Cluster, DATA, LB, VIP, address, addresses, assert_healthy, wait_installed};
+use crate::http::{Client, WebSocket};
+use crate::load::{Load, Tally, Watch, assert_flawless};
+
+/// The front is back after: its host or its network is gone, HAProxy is killed, HAProxy hangs.
+const HOST_BAR: Duration = Duration::from_secs(1);
+const KILLED_BAR: Duration = Duration::from_secs(2);
+const HUNG_BAR: Duration = Duration::from_secs(3);
+/// The API is back after one of its daemons was killed, or hangs.
+const API_BAR: Duration = Duration::from_secs(3);
+/// How long the front is watched after a fault.
+const OBSERVED: Duration = Duration::from_secs(4);
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Front<'a> {
+    fleet: &'a Fleet,
+    lb: Vec<Host>,
+    app: Vec<Host>,
+    data: Host,
+    token: String,
+}
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::new(VIP.parse().expect("an address"), port)
+}
+
+/// What runs in the network of callers and browsers.
+fn outside<T: Send + 'static>(fleet: &Fleet, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    fleet.in_network(work)?.join().map_err(|_| anyhow::anyhow!("it panicked"))?
+}
+
+impl<'a> Front<'a> {
+    /// All hosts, from nothing, at the same time: each waits for its peers.
+    fn make(fleet: &'a Fleet) -> anyhow::Result<Self> {
+        let cluster = Cluster::new(fleet)?;
+        let data = address(DATA[0]);
+        let (redis, postgres) = (format!("redis://{data}:6379/0"), format!("postgres://ringdown@{data}:5432/ringdown"));
+        let started = Instant::now();
+        let data = cluster.start("data1", DATA[0], &[("RINGDOWN_COMPONENTS", "redis,postgresql")])?;
+        let application = [
+            ("RINGDOWN_COMPONENTS", "web-api,notifier"),
+            ("RINGDOWN_REDIS_URL", &redis),
+            ("RINGDOWN_POSTGRES_URL", &postgres),
+            ("RINGDOWN_WEB_API_TRUSTED_PROXIES", &addresses(&LB)),
+            // Nobody compiles the configuration in this cluster.
+            ("RINGDOWN_WEB_API_APPLY_WAIT_MS", "0"),
+        ];
+        let app = [("app1", APP[0]), ("app2", APP[1])].map(|(name, number)| cluster.start(name, number, &application));
+        let balancer = |own: usize| {
+            let variables = [
+                ("RINGDOWN_COMPONENTS", "haproxy,keepalived"),
+                ("RINGDOWN_HAPROXY_API", &addresses(&APP)),
+                ("RINGDOWN_HAPROXY_NOTIFIER", &addresses(&APP)),
+                ("RINGDOWN_HAPROXY_REDIS", &address(DATA[0])),
+                ("RINGDOWN_VIP", VIP),
+                ("RINGDOWN_VIP_PEERS", &address(LB[1 - own])),
+            ];
+            cluster.start(&format!("lb{}", own + 1), LB[own], &variables)
+        };
+        let lb = [balancer(0), balancer(1)];
+        let (app, lb) =
+            (app.into_iter().collect::<Result<Vec<_>, _>>()?, lb.into_iter().collect::<Result<Vec<_>, _>>()?);
+        for host in lb.iter().chain(&app).chain([&data]) {
+            wait_installed(host)?;
+        }
+        println!("appliance_ha_five_hosts {:.0} s", started.elapsed().as_secs_f64());
+        let token = log_in(fleet, cluster.secret("ADMIN_PASSWORD")?)?;
+        let front = Self { fleet, lb, app, data, token };
+        front.settled()?;
+        Ok(front)
+    }
+
+    /// Everything is well again: all hosts healthy, all servers up in both load balancers, one holder of the address.
+    fn settled(&self) -> anyhow::Result<()> {
+        for host in self.lb.iter().chain(&self.app).chain([&self.data]) {
+            wait_for(LIMIT, &format!("{} is healthy", host.name()), || assert_healthy(host).ok())?;
+        }
+        for host in &self.lb {
+            wait_for(LIMIT, &format!("{} sees all servers", host.name()), || {
+                let said = host.sh("/usr/lib/ringdown/front servers").ok()?;
+                (said.lines().count() == 6 && !said.contains("DOWN")).then_some(())
+            })?;
+        }
+        wait_for(LIMIT, "one load balancer has the address", || (self.holders() == 1).then_some(()))
+    }
+
+    fn has_address(host: &Host) -> bool {
+        host.is_on() && host.sh("ip -4 -o address show").is_ok_and(|said| said.contains(&format!("inet {VIP}/")))
+    }
+
+    fn holders(&self) -> usize {
+        self.lb.iter().filter(|host| Self::has_address(host)).count()
+    }
+
+    /// Which load balancer has the address.
+    fn holder(&self) -> anyhow::Result<usize> {
+        wait_for(LIMIT, "one load balancer has the address", || {
+            let holders: Vec<_> = (0..2).filter(|number| Self::has_address(&self.lb[*number])).collect();
+            <[usize; 1]>::try_from(holders).ok()
+        })
+        .map(|[only]| only)
+    }
+
+    fn watch(&self) -> anyhow::Result<Watch> {
+        Watch::start(self.fleet, at(8000))
+    }
+
+    fn load(&self, name: &str) -> anyhow::Result<Load> {
+        Load::start(self.fleet, at(8000), &self.token, name)
+    }
+
+    /// Everything that was acknowledged is there.
+    fn assert_kept(&self, tally: &Tally) -> anyhow::Result<()> {
+        let token = self.token.clone();
+        let there = outside(self.fleet, move || names(&mut Client::new(at(8000), &token, LIMIT)))??;
+        let lost: Vec<_> = tally.written.iter().filter(|name| !there.contains(name)).collect();
+        ensure!(lost.is_empty(), "of {} acknowledged writes are lost: {lost:?}", tally.written.len());
+        Ok(())
+    }
+}
+
+fn log_in(fleet: &Fleet, password: String) -> anyhow::Result<String> {
+    let answer = outside(fleet, move || {
+        let body = format!("{{\"login\":\"admin\",\"password\":\"{password}\"}}");
+        Client::new(at(8000), "", LIMIT).post("/api/v1/sessions", "log-in", &body)
+    })??;
+    ensure!(answer.status == 201, "{} {}", answer.status, answer.body);
+    let said: Value = serde_json::from_str(&answer.body)?;
+    Ok(said["token"].as_str().context("a token")?.to_owned())
+}
+
+/// The names of all tenants.
+fn names(client: &mut Client) -> anyhow::Result<Vec<String>> {
+    let (mut names, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let answer = client.get(&format!("/api/v1/tenants?limit=100{cursor}"))?;
+        ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+        let page: Value = serde_json::from_str(&answer.body)?;
+        let items = page["items"].as_array().context("items")?;
+        names.extend(items.iter().filter_map(|item| item["name"].as_str().map(str::to_owned)));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(names),
+        }
+    }
+}
+
+#[test]
+fn the_front_holds_while_its_parts_fail() -> anyhow::Result<()> {
+    let fleet = Fleet::new()?;
+    let mut front = Front::make(&fleet)?;
+    planned_work_fails_no_request(&front)?;
+    services_are_killed_and_hang(&front)?;
+    a_load_balancer_loses_power(&mut front)?;
+    a_daemon_is_killed_and_hangs(&front)?;
+    a_second_run_changes_nothing(&front)?;
+    too_much_is_refused(&front)?;
+    fleet.passed();
+    Ok(())
+}
+
+/// Reloads, a drained host, a rolling restart: nobody notices.
+fn planned_work_fails_no_request(front: &Front<'_>) -> anyhow::Result<()> {
+    let holder = &front.lb[front.holder()?];
+    let token = front.token.clone();
+    let mut socket = outside(front.fleet, move || {
+        let opening = format!(
+            "{{\"kind\":\"open\",\"token\":\"{token}\",\"topics\":[\"agents\"],\"tenant\":\"{}\"}}",
+            first_tenant(&token)?
+        );
+        let mut socket = WebSocket::open(at(8000), LIMIT, &opening)?;
+        socket.lives()?;
+        anyhow::Ok(socket)
+    })??;
+    let load = front.load("reload")?;
+    for _ in 0..3 {
+        holder.sh("systemctl reload haproxy")?;
+        wait_for(LIMIT, "the new process answers", || {
+            holder.sh("/usr/lib/ringdown/front servers").ok().filter(|said| !said.contains("DOWN"))
+        })?;
+    }
+    assert_flawless("appliance_ha reloads of HAProxy", &load.stop()?)?;
+    socket.lives().context("a WebSocket lives through reloads")?;
+    drop(socket);
+
+    let load = front.load("rolling")?;
+    for host in &front.app {
+        for unit in ["web-api", "notifier"] {
+            host.sh(&format!("systemctl restart ringdown-{unit}"))?;
+            for balancer in &front.lb {
+                wait_for(LIMIT, "it has work again", || {
+                    let said = balancer.sh("/usr/lib/ringdown/front servers").ok()?;
+                    (!said.contains("DOWN") && assert_healthy(host).is_ok()).then_some(())
+                })?;
+            }
+        }
+    }
+    assert_flawless("appliance_ha rolling restart", &load.stop()?)?;
+
+    // Drained, nothing of it is missed, however it goes.
+    let load = front.load("drain")?;
+    for balancer in &front.lb {
+        balancer.sh(&format!("/usr/lib/ringdown/front drain {}", front.app[0].address()))?;
+        balancer.sh("systemctl reload haproxy")?;
+        let said = wait_for(LIMIT, "the new process answers", || balancer.sh("/usr/lib/ringdown/front servers").ok())?;
+        ensure!(said.matches("DRAIN").count() == 2, "drained after a reload too: {said}");
+    }
+    front.app[0].sh("systemctl kill --signal=KILL ringdown-web-api ringdown-notifier")?;
+    wait_for(LIMIT, "they run again", || assert_healthy(&front.app[0]).ok())?;
+    for balancer in &front.lb {
+        balancer.sh(&format!("/usr/lib/ringdown/front ready {}", front.app[0].address()))?;
+    }
+    assert_flawless("appliance_ha drained host", &load.stop()?)?;
+    front.settled()
+}
+
+fn first_tenant(token: &str) -> anyhow::Result<String> {
+    let mut client = Client::new(at(8000), token, LIMIT);
+    let made = client.post("/api/v1/tenants", "first", "{\"name\":\"first\",\"realm\":\"first.example\"}")?;
+    ensure!(made.status == 201, "{} {}", made.status, made.body);
+    let tenant: Value = serde_json::from_str(&made.body)?;
+    Ok(tenant["id"].as_str().context("an id")?.to_owned())
+}
+
+fn services_are_killed_and_hang(front: &Front<'_>) -> anyhow::Result<()> {
+    let watch = front.watch()?;
+    let number = front.holder()?;
+    let holder = &front.lb[number];
+    let gap = watch.outage(OBSERVED, || holder.sh("systemctl kill --signal=KILL haproxy").map(drop))?;
+    report("haproxy_killed", gap, KILLED_BAR)?;
+    front.settled()?;
+
+    // It stays away: the address goes.
+    let number = front.holder()?;
+    let holder = &front.lb[number];
+    let gap = watch.outage(OBSERVED, || holder.sh("systemctl stop haproxy").map(drop))?;
+    report("haproxy_stopped", gap, KILLED_BAR)?;
+    ensure!(front.holder()? != number, "the address has moved");
+    holder.sh("systemctl start haproxy")?;
+    front.settled()?;
+    ensure!(front.holder()? != number, "the address stays where it works");
+
+    let number = front.holder()?;
+    let holder = &front.lb[number];
+    let gap = watch.outage(OBSERVED, || holder.sh("systemctl kill --signal=STOP haproxy").map(drop))?;
+    report("haproxy_hangs", gap, HUNG_BAR)?;
+    ensure!(front.holder()? != number, "the address has moved");
+    holder.sh("systemctl kill --signal=CONT haproxy")?;
+    front.settled()?;
+
+    let holder = &front.lb[front.holder()?];
+    let gap = watch.outage(OBSERVED, || holder.sh("systemctl kill --signal=KILL keepalived").map(drop))?;
+    report("keepalived_killed", gap, HOST_BAR)?;
+    front.settled()?;
+
+    // Its peer takes over; the address of the one that hangs is taken away.
+    let holder = &front.lb[front.holder()?];
+    let gap = watch.outage(OBSERVED, || holder.sh("systemctl kill --signal=STOP keepalived").map(drop))?;
+    report("keepalived_hangs", gap, HOST_BAR)?;
+    front.settled()
+}
+
+fn a_load_balancer_loses_power(front: &mut Front<'_>) -> anyhow::Result<()> {
+    let watch = front.watch()?;
+    let number = front.holder()?;
+    let gap = watch.outage(OBSERVED, || front.lb[number].power_cut())?;
+    report("load_balancer_power_cut", gap, HOST_BAR)?;
+    front.lb[number].boot()?;
+    front.settled()?;
+    ensure!(front.holder()? != number, "the address stays where it works");
+    let gap = watch.outage(OBSERVED, || front.lb[1 - number].cut_network())?;
+    report("load_balancer_network_cut", gap, HOST_BAR)?;
+    let gap = watch.outage(OBSERVED, || front.lb[1 - number].restore_network())?;
+    report("load_balancer_network_back", gap, HOST_BAR)?;
+    front.settled()
+}
+
+fn a_daemon_is_killed_and_hangs(front: &Front<'_>) -> anyhow::Result<()> {
+    for (signal, unit) in [("KILL", "web-api"), ("STOP", "web-api"), ("KILL", "notifier"), ("STOP", "notifier")] {
+        let load = front.load(&format!("{unit}-{signal}").to_lowercase())?;
+        let watch = front.watch()?;
+        // A hanging daemon is killed by its watchdog.
+        watch.outage(OBSERVED, || {
+            front.app[0].sh(&format!("systemctl kill --signal={signal} ringdown-{unit}")).map(drop)
+        })?;
+        let tally = load.stop()?;
+        println!("{unit} {signal}: {} requests, {} failed: {:?}", tally.requests, tally.failures.len(), tally.failures);
+        report(&format!("{}_{}", unit.replace('-', "_"), signal.to_lowercase()), tally.gap, API_BAR)?;
+        front.settled()?;
+        front.assert_kept(&tally)?;
+    }
+    Ok(())
+}
+
+/// First boot again, on a load balancer.
+fn a_second_run_changes_nothing(front: &Front<'_>) -> anyhow::Result<()> {
+    for host in &front.lb {
+        let before = (host.main_pid("haproxy")?, host.main_pid("keepalived")?);
+        let again = host.run_for(Duration::from_secs(120), &["/srv/bundle/first_boot_installer"])?;
+        ensure!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
+        ensure!(before == (host.main_pid("haproxy")?, host.main_pid("keepalived")?), "no process was touched");
+    }
+    Ok(())
+}
+
+/// One source does not take everything; health and figures are not for the world.
+fn too_much_is_refused(front: &Front<'_>) -> anyhow::Result<()> {
+    let statuses = outside(front.fleet, || {
+        let mut client = Client::new(at(8000), "", LIMIT);
+        (0..8_000).map(|_| client.get("/metrics").map(|answer| answer.status)).collect::<Result<Vec<_>, _>>()
+    })??;
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    ensure!(statuses[0] == 404 && refused > 0, "{refused} of {} were refused", statuses.len());
+    for port in [8404, 12_000] {
+        let open = outside(front.fleet, move || {
+            std::net::TcpStream::connect_timeout(&at(port), Duration::from_millis(500)).is_ok()
+        })?;
+        ensure!(!open, "{port} is open to everybody");
+    }
+    Ok(())
+}
+
+fn report(what: &str, gap: Duration, bar: Duration) -> anyhow::Result<()> {
+    println!("appliance_ha_{what} {:.2} s", gap.as_secs_f64());
+    ensure!(gap <= bar, "{what}: {gap:?}, and the bar is {bar:?}");
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! `appliance-ha`: two of everything; services, hosts and networks fail under load, and nothing is lost.
+//!
+//! The hosts are those of `cluster`, each made by its first boot from variables only.
+
+#![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
+
+mod cluster;
+mod front;
+mod http;
+mod load;
