@@ -17,13 +17,17 @@ module "host" {
   source   = "../modules/user-data"
   for_each = local.hosts
 
-  components     = each.value
-  bundle_path    = "/srv/bundle"
-  peers          = each.key == "all" ? [] : ["192.0.2.0/24"]
-  redis_url      = contains(local.needs[each.key], "redis") ? "redis://192.0.2.11:6379/0" : ""
-  postgres_url   = contains(local.needs[each.key], "postgresql") ? "postgres://ringdown@192.0.2.11:5432/ringdown" : ""
-  api_url        = each.key == "all" || contains(each.value, "web-api") ? "" : "http://192.0.2.21:8000"
-  secrets_folder = each.key == "all" ? "" : "/srv/secrets"
+  components       = each.value
+  bundle_path      = "/srv/bundle"
+  peers            = each.key == "all" ? [] : ["192.0.2.0/24"]
+  redis_url        = contains(local.needs[each.key], "redis") ? "redis://192.0.2.11:6379/0" : ""
+  postgres_url     = contains(local.needs[each.key], "postgresql") ? "postgres://ringdown@192.0.2.11:5432/ringdown" : ""
+  haproxy_api      = contains(local.needs[each.key], "web-api") ? ["192.0.2.21", "192.0.2.22"] : []
+  haproxy_notifier = contains(local.needs[each.key], "web-api") ? ["192.0.2.21", "192.0.2.22"] : []
+  vip              = contains(each.value, "keepalived") ? "192.0.2.1" : ""
+  vip_peers        = contains(each.value, "keepalived") ? ["192.0.2.3"] : []
+  api_url          = each.key == "all" || contains(each.value, "web-api") ? "" : "http://192.0.2.21:8000"
+  secrets_folder   = each.key == "all" ? "" : "/srv/secrets"
 }
 
 output "user_data" {

@@ -24,6 +24,12 @@ locals {
     RINGDOWN_POSTGRES_URL      = var.postgres_url
     RINGDOWN_API_URL           = var.api_url
     RINGDOWN_DATA_DEVICE       = var.data_device
+    RINGDOWN_HAPROXY_API       = join(",", var.haproxy_api)
+    RINGDOWN_HAPROXY_NOTIFIER  = join(",", var.haproxy_notifier)
+    RINGDOWN_HAPROXY_REDIS     = join(",", var.haproxy_redis)
+    RINGDOWN_TLS_CERTIFICATE   = var.tls_certificate
+    RINGDOWN_VIP               = var.vip
+    RINGDOWN_VIP_PEERS         = join(",", var.vip_peers)
     INSTALL_RINGDOWN_SECRETS   = var.secrets_folder
     INSTALL_RINGDOWN_KEY       = var.bundle_key
     INSTALL_RINGDOWN_FIREWALL  = var.firewall ? "" : "no"

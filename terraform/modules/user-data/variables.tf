@@ -15,7 +15,7 @@ variable "components" {
     condition = alltrue(flatten([for name in var.components : [
       for companion in lookup(local.known, name, { with = [] }).with : contains(var.components, companion)
     ]]))
-    error_message = "asterisk needs provisioner on its host, which writes its files."
+    error_message = "asterisk needs provisioner on its host, which writes its files; keepalived needs haproxy, which it watches."
   }
 }
 
@@ -57,6 +57,84 @@ variable "api_url" {
   validation {
     condition     = var.api_url == "" || can(regex("^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$", var.api_url))
     error_message = "It is http://HOST:PORT or https://HOST:PORT."
+  }
+}
+
+variable "haproxy_api" {
+  description = "Of a load balancer: the hosts with web-api, host or host:port."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for place in var.haproxy_api : can(regex("^[A-Za-z0-9.-]+(:[0-9]{1,5})?$", place))])
+    error_message = "A place is HOST or HOST:PORT."
+  }
+  validation {
+    condition     = length(var.haproxy_api) > 0 || !contains(local.absent, "web-api")
+    error_message = "A load balancer needs the API, which is not among the host's components: say where it is."
+  }
+}
+
+variable "haproxy_notifier" {
+  description = "Of a load balancer: the hosts with notifier, host or host:port."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for place in var.haproxy_notifier : can(regex("^[A-Za-z0-9.-]+(:[0-9]{1,5})?$", place))])
+    error_message = "A place is HOST or HOST:PORT."
+  }
+}
+
+variable "haproxy_redis" {
+  description = "Of a load balancer: the hosts with redis, host or host:port; port 12000 leads to the one that can be written."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for place in var.haproxy_redis : can(regex("^[A-Za-z0-9.-]+(:[0-9]{1,5})?$", place))])
+    error_message = "A place is HOST or HOST:PORT."
+  }
+}
+
+variable "tls_certificate" {
+  description = "Of a load balancer: the path on the host of a file with certificate, chain and key; empty: one of its own."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.tls_certificate == "" || can(regex("^/[A-Za-z0-9/_.-]+$", var.tls_certificate))
+    error_message = "It is an absolute path: the certificate's key never stands in user-data."
+  }
+}
+
+variable "vip" {
+  description = "Of keepalived: the virtual IPv4 address."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.vip == "" || can(cidrhost("${var.vip}/32", 0))
+    error_message = "It is an IPv4 address."
+  }
+  validation {
+    condition     = var.vip != "" || !contains(var.components, "keepalived")
+    error_message = "keepalived needs the virtual address."
+  }
+}
+
+variable "vip_peers" {
+  description = "Of keepalived: the addresses of the other load balancers."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for peer in var.vip_peers : can(cidrhost("${peer}/32", 0))])
+    error_message = "A peer is an IPv4 address."
+  }
+  validation {
+    condition     = length(var.vip_peers) > 0 || !contains(var.components, "keepalived")
+    error_message = "keepalived needs the other load balancers' addresses."
   }
 }
 

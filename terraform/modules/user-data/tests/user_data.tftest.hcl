@@ -44,6 +44,49 @@ run "a_bundle_to_download" {
   }
 }
 
+run "a_load_balancer" {
+  command = plan
+  variables {
+    components       = ["haproxy", "keepalived"]
+    haproxy_api      = ["192.0.2.21", "api.example:8000"]
+    haproxy_notifier = ["192.0.2.21"]
+    vip              = "192.0.2.1"
+    vip_peers        = ["192.0.2.3"]
+  }
+  assert {
+    condition     = strcontains(output.user_data, "    RINGDOWN_HAPROXY_API=192.0.2.21,api.example:8000\n") && strcontains(output.user_data, "    RINGDOWN_VIP=192.0.2.1\n")
+    error_message = "variables of a load balancer reach the host"
+  }
+}
+
+run "a_load_balancer_with_nothing_behind_it" {
+  command = plan
+  variables {
+    components = ["haproxy"]
+  }
+  expect_failures = [var.haproxy_api]
+}
+
+run "keepalived_without_an_address" {
+  command = plan
+  variables {
+    components  = ["haproxy", "keepalived"]
+    haproxy_api = ["192.0.2.21"]
+    vip_peers   = ["192.0.2.3"]
+  }
+  expect_failures = [var.vip]
+}
+
+run "keepalived_alone" {
+  command = plan
+  variables {
+    components = ["keepalived"]
+    vip        = "192.0.2.1"
+    vip_peers  = ["192.0.2.3"]
+  }
+  expect_failures = [var.components]
+}
+
 run "a_component_that_is_not_known" {
   command = plan
   variables {
