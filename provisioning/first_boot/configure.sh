@@ -27,6 +27,22 @@ front() {
     echo "\"ringdown_keepalived_router\": ${RINGDOWN_VIP_ROUTER:-51}, \"ringdown_keepalived_priority\": ${RINGDOWN_VIP_PRIORITY:-150},"
 }
 
+# Whom Prometheus asks.
+targets() {
+    local target place separator='' default
+    printf '"ringdown_monitoring_targets": ['
+    for target in ${RINGDOWN_MONITORING_TARGETS//,/ }; do
+        place=${target#*@}
+        case ${target%%@*} in
+        web-api) default=8000 ;; notifier) default=8001 ;; acd) default=8002 ;; registrar) default=8003 ;;
+        provisioner) default=8004 ;; haproxy) default=8404 ;; *) default=9100 ;;
+        esac
+        [[ $place == *:* ]] || place+=:$default
+        printf '%s{"component": %s, "place": %s}' "$separator" "$(quoted "${target%%@*}")" "$(quoted "$place")" && separator=', '
+    done
+    printf '],\n'
+}
+
 # JSON, which is YAML too.
 inventory() {
     local name separator='' archive=''
@@ -39,6 +55,8 @@ inventory() {
     echo "\"base_daemon_restart\": $([ "${INSTALL_RINGDOWN_FORCE_RESTART:-}" = yes ] && echo true || echo false),"
     echo "\"ringdown_base_secrets_seed\": $(quoted "${INSTALL_RINGDOWN_SECRETS:-}"), \"ringdown_api_url\": $(quoted "${RINGDOWN_API_URL:-}"),"
     ! has haproxy || front
+    ! has monitoring || targets
+    [ "${RINGDOWN_MONITORED:-}" != yes ] || echo '"ringdown_base_monitored": true,'
     echo '"ringdown_peers": ['
     for name in ${peers//,/ }; do echo "$separator$(quoted "$name")" && separator=,; done
     echo '], "ringdown_environment": {'

@@ -10,12 +10,13 @@ wanted_packages() {
         postgresql) list+=' postgresql-15' ;;
         asterisk) list+=' ringdown-asterisk zstd' ;;
         haproxy) list+=' haproxy openssl' ;;
-        keepalived) list+=' keepalived' ;;
+        keepalived) list+=' keepalived curl' ;;
         backup) list+=' pgbackrest' ;;
-        monitoring) ;;
+        monitoring) list+=' prometheus prometheus-node-exporter' ;;
         *) list+=" ringdown-$name" ;;
         esac
     done
+    [ "${RINGDOWN_MONITORED:-}" != yes ] || list+=' prometheus-node-exporter'
     # For test calls.
     ! has_any asterisk registrar || list+=' sip-tester'
     echo "$list"

@@ -83,6 +83,7 @@ ports_of() {
     acd) echo tcp:8002 tcp:8012 ;;
     registrar) echo tcp:8003 tcp:5060 udp:5060 ;;
     provisioner) echo tcp:8004 ;;
+    monitoring) echo tcp:9090 ;;
     asterisk) echo tcp:7088 udp:5070 ;;
     *) echo ;;
     esac
@@ -95,7 +96,7 @@ stranger_at() {
     line=$(ss -H -l -n -p $flag "sport = :${1#*:}" 2>/dev/null | head -n 1)
     [ -n "$line" ] || return 0
     id=$(sed -n 's/.*pid=\([0-9]*\).*/\1/p' <<<"$line")
-    if [ -n "$id" ] && grep -qE '/(ringdown-[a-z-]*|haproxy)\.service' "/proc/$id/cgroup" 2>/dev/null; then return 0; fi
+    if [ -n "$id" ] && grep -qE '/(ringdown-[a-z-]*|haproxy|prometheus)\.service' "/proc/$id/cgroup" 2>/dev/null; then return 0; fi
     echo "$(sed -n 's/.*users:(("\([^"]*\)".*/\1/p' <<<"$line") (process ${id:-unknown})"
 }
 

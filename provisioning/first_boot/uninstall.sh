@@ -6,7 +6,7 @@ uninstall() {
     begin 'stops everything' 'systemctl status "ringdown*"' 4
     local units unit
     # The virtual address goes to another host first.
-    for unit in keepalived haproxy; do
+    for unit in keepalived haproxy prometheus prometheus-node-exporter; do
         [ ! -f "/etc/systemd/system/$unit.service.d/ringdown.conf" ] || logged systemctl disable --now "$unit.service" || true
     done
     units=$(systemctl list-units --all --plain --no-legend 'ringdown*' | awk '{print $1}' | grep -v first-boot || true)
@@ -38,7 +38,7 @@ uninstall() {
         [ "$(readlink "/etc/systemd/system/$name.service")" != /dev/null ] || rm -f "/etc/systemd/system/$name.service"
     done
     ! nft list table inet ringdown >/dev/null 2>&1 || nft delete table inet ringdown
-    rm -rf /usr/lib/ringdown /etc/postgresql-common /etc/systemd/system/{haproxy,keepalived}.service.d
+    rm -rf /usr/lib/ringdown /etc/postgresql-common /etc/systemd/system/{haproxy,keepalived,prometheus,prometheus-node-exporter}.service.d
     # What the host was told to become is the operator's.
     find /etc/ringdown -mindepth 1 -maxdepth 1 ! -name first-boot.env -exec rm -rf {} + 2>/dev/null || true
     rmdir /etc/ringdown 2>/dev/null || true

@@ -136,7 +136,7 @@ check_places() {
 # check_number VARIABLE LEAST MOST
 check_number() {
     [ -n "${!1:-}" ] || return 0
-    [[ ${!1} =~ ^[0-9]{1,3}$ ]] && [ "${!1}" -ge "$2" ] && [ "${!1}" -le "$3" ] || refuse 78 "$1 is $2 to $3"
+    { [[ ${!1} =~ ^[0-9]{1,3}$ ]] && [ "${!1}" -ge "$2" ] && [ "${!1}" -le "$3" ]; } || refuse 78 "$1 is $2 to $3"
 }
 
 check_front() {
@@ -166,6 +166,19 @@ check_front() {
     done
     [ -z "${RINGDOWN_VIP_INTERFACE:-}" ] || [ -e "/sys/class/net/$RINGDOWN_VIP_INTERFACE" ] ||
         refuse 78 "RINGDOWN_VIP_INTERFACE: there is no interface $RINGDOWN_VIP_INTERFACE"
+}
+
+check_monitoring() {
+    [ "${RINGDOWN_MONITORED:-yes}" = yes ] || [ "$RINGDOWN_MONITORED" = no ] || refuse 78 'RINGDOWN_MONITORED is yes or no'
+    has monitoring || [ -z "${RINGDOWN_MONITORING_TARGETS:-}" ] ||
+        refuse 78 'RINGDOWN_MONITORING_TARGETS is of monitoring, which is not among this host'"'"'s components'
+    local target place
+    for target in ${RINGDOWN_MONITORING_TARGETS//,/ }; do
+        [[ $target =~ ^(web-api|notifier|acd|registrar|provisioner|haproxy|host)@. ]] ||
+            refuse 78 "RINGDOWN_MONITORING_TARGETS: $target is not component@host, with a component that has figures of its own, or host"
+        place=${target#*@}
+        check_places place
+    done
 }
 
 # The host may have no openssl yet: what PEM looks like is enough here, HAProxy itself reads it later.
@@ -214,6 +227,7 @@ read_variables() {
     check_addresses
     check_peers
     check_front
+    check_monitoring
 }
 
 # Variables of daemons, for the playbook.

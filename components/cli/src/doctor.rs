@@ -184,7 +184,7 @@ async fn examine(installation: &Installation) -> anyhow::Result<Vec<Finding>> {
 }
 
 /// Components that need no Redis.
-const WITHOUT_REDIS: [&str; 4] = ["postgresql", "asterisk", "haproxy", "keepalived"];
+const WITHOUT_REDIS: [&str; 5] = ["postgresql", "asterisk", "haproxy", "keepalived", "monitoring"];
 
 /// A host that was set up by packages.
 async fn examine_appliance(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {

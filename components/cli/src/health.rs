@@ -55,8 +55,8 @@ pub(crate) async fn ask_component(appliance: &Appliance, component: &str) -> Hea
     match component {
         "redis" => redis_health(redis_of_appliance(appliance, &format!("redis://{address}/0")).await).await,
         "postgresql" if supervise::postgres::answers(address.port()).await => Health::ready(None),
-        "asterisk" if connects(address).await => Health::ready(None),
-        "postgresql" | "asterisk" => Health::not("does not answer"),
+        "asterisk" | "monitoring" if connects(address).await => Health::ready(None),
+        "postgresql" | "asterisk" | "monitoring" => Health::not("does not answer"),
         _ => daemon_health(address).await,
     }
 }

@@ -22,7 +22,7 @@ pub(crate) use unit::Unit;
 
 const FOLDER: &str = "/etc/ringdown";
 /// The components `status` knows how to ask, in the order of their start.
-const ASKED: [&str; 10] = [
+const ASKED: [&str; 11] = [
     "redis",
     "postgresql",
     "web-api",
@@ -33,6 +33,7 @@ const ASKED: [&str; 10] = [
     "notifier",
     "haproxy",
     "keepalived",
+    "monitoring",
 ];
 
 /// What this host is.
@@ -86,6 +87,7 @@ impl Appliance {
             "provisioner" => ("RINGDOWN_PROVISIONER_LISTEN", 8_004),
             // Its own file is written by the provisioner, which is told where it listens.
             "asterisk" => ("RINGDOWN_ASTERISK_HTTP_LISTEN", 7_088),
+            "monitoring" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 9_090))),
             "haproxy" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 8_404))),
             "redis" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 6_379))),
             "postgresql" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 5_432))),

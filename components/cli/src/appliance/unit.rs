@@ -36,6 +36,7 @@ impl Unit {
     /// Load balancers run by the distribution's own units, with a drop-in of ours.
     pub(crate) fn name(component: &str) -> String {
         match component {
+            "monitoring" => "prometheus.service".to_owned(),
             "haproxy" | "keepalived" => format!("{component}.service"),
             _ => format!("ringdown-{component}.service"),
         }

@@ -90,6 +90,13 @@ impl<'a> Front<'a> {
                 (said.lines().count() == 6 && !said.contains("DOWN")).then_some(())
             })?;
         }
+        for host in &self.lb {
+            // A load balancer that failed must do well for 3 s before it may have the address again.
+            wait_for(LIMIT, &format!("{} can have the address", host.name()), || {
+                let line = "journalctl --boot --unit=keepalived --output=cat | grep 'Entering .* STATE' | tail -n 1";
+                host.sh(line).ok().filter(|said| said.contains("MASTER") || said.contains("BACKUP"))
+            })?;
+        }
         wait_for(LIMIT, "one load balancer has the address", || (self.holders() == 1).then_some(()))
     }
 
@@ -214,7 +221,9 @@ fn planned_work_fails_no_request(front: &Front<'_>) -> anyhow::Result<()> {
         let said = wait_for(LIMIT, "the new process answers", || balancer.sh("/usr/lib/ringdown/front servers").ok())?;
         ensure!(said.matches("DRAIN").count() == 2, "drained after a reload too: {said}");
     }
-    front.app[0].sh("systemctl kill --signal=KILL ringdown-web-api ringdown-notifier")?;
+    for unit in ["web-api", "notifier"] {
+        signal(&front.app[0], "KILL", &format!("ringdown-{unit}"))?;
+    }
     wait_for(LIMIT, "they run again", || assert_healthy(&front.app[0]).ok())?;
     for balancer in &front.lb {
         balancer.sh(&format!("/usr/lib/ringdown/front ready {}", front.app[0].address()))?;
@@ -235,7 +244,7 @@ fn services_are_killed_and_hang(front: &Front<'_>) -> anyhow::Result<()> {
     let watch = front.watch()?;
     let number = front.holder()?;
     let holder = &front.lb[number];
-    let gap = watch.outage(OBSERVED, || holder.sh("systemctl kill --signal=KILL haproxy").map(drop))?;
+    let gap = watch.outage(OBSERVED, || signal(holder, "KILL", "haproxy"))?;
     report("haproxy_killed", gap, KILLED_BAR)?;
     front.settled()?;
 
@@ -251,20 +260,20 @@ fn services_are_killed_and_hang(front: &Front<'_>) -> anyhow::Result<()> {
 
     let number = front.holder()?;
     let holder = &front.lb[number];
-    let gap = watch.outage(OBSERVED, || holder.sh("systemctl kill --signal=STOP haproxy").map(drop))?;
+    let gap = watch.outage(OBSERVED, || signal(holder, "STOP", "haproxy"))?;
     report("haproxy_hangs", gap, HUNG_BAR)?;
     ensure!(front.holder()? != number, "the address has moved");
-    holder.sh("systemctl kill --signal=CONT haproxy")?;
+    signal(holder, "CONT", "haproxy")?;
     front.settled()?;
 
     let holder = &front.lb[front.holder()?];
-    let gap = watch.outage(OBSERVED, || holder.sh("systemctl kill --signal=KILL keepalived").map(drop))?;
+    let gap = watch.outage(OBSERVED, || signal(holder, "KILL", "keepalived"))?;
     report("keepalived_killed", gap, HOST_BAR)?;
     front.settled()?;
 
     // Its peer takes over; the address of the one that hangs is taken away.
     let holder = &front.lb[front.holder()?];
-    let gap = watch.outage(OBSERVED, || holder.sh("systemctl kill --signal=STOP keepalived").map(drop))?;
+    let gap = watch.outage(OBSERVED, || signal(holder, "STOP", "keepalived"))?;
     report("keepalived_hangs", gap, HOST_BAR)?;
     front.settled()
 }
@@ -285,16 +294,14 @@ fn a_load_balancer_loses_power(front: &mut Front<'_>) -> anyhow::Result<()> {
 }
 
 fn a_daemon_is_killed_and_hangs(front: &Front<'_>) -> anyhow::Result<()> {
-    for (signal, unit) in [("KILL", "web-api"), ("STOP", "web-api"), ("KILL", "notifier"), ("STOP", "notifier")] {
-        let load = front.load(&format!("{unit}-{signal}").to_lowercase())?;
+    for (kind, unit) in [("KILL", "web-api"), ("STOP", "web-api"), ("KILL", "notifier"), ("STOP", "notifier")] {
+        let load = front.load(&format!("{unit}-{kind}").to_lowercase())?;
         let watch = front.watch()?;
         // A hanging daemon is killed by its watchdog.
-        watch.outage(OBSERVED, || {
-            front.app[0].sh(&format!("systemctl kill --signal={signal} ringdown-{unit}")).map(drop)
-        })?;
+        watch.outage(OBSERVED, || signal(&front.app[0], kind, &format!("ringdown-{unit}")))?;
         let tally = load.stop()?;
-        println!("{unit} {signal}: {} requests, {} failed: {:?}", tally.requests, tally.failures.len(), tally.failures);
-        report(&format!("{}_{}", unit.replace('-', "_"), signal.to_lowercase()), tally.gap, API_BAR)?;
+        println!("{unit} {kind}: {} requests, {} failed: {:?}", tally.requests, tally.failures.len(), tally.failures);
+        report(&format!("{}_{}", unit.replace('-', "_"), kind.to_lowercase()), tally.gap, API_BAR)?;
         front.settled()?;
         front.assert_kept(&tally)?;
     }
@@ -326,6 +333,21 @@ fn too_much_is_refused(front: &Front<'_>) -> anyhow::Result<()> {
         })?;
         ensure!(!open, "{port} is open to everybody");
     }
+    Ok(())
+}
+
+/// To every process of a unit.
+fn signal(host: &Host, kind: &str, unit: &str) -> anyhow::Result<()> {
+    // `systemctl kill` reaches the main process only where the kernel has cgroups of version 1.
+    let line = format!(
+        "group=$(systemctl show --property=ControlGroup --value {unit})
+         for top in /sys/fs/cgroup/systemd /sys/fs/cgroup; do
+             [ ! -f $top$group/cgroup.procs ] || {{ kill -{kind} $(cat $top$group/cgroup.procs) && exit; }}
+         done
+         exit 1"
+    );
+    let ran = host.sh(&line)?;
+    ensure!(ran.is_empty(), "{ran}");
     Ok(())
 }
 
