@@ -29,9 +29,9 @@ front() {
 
 # Whom Prometheus asks.
 targets() {
-    local target place separator='' default
+    local target targets=${RINGDOWN_MONITORING_TARGETS:-} place separator='' default
     printf '"ringdown_monitoring_targets": ['
-    for target in ${RINGDOWN_MONITORING_TARGETS//,/ }; do
+    for target in ${targets//,/ }; do
         place=${target#*@}
         case ${target%%@*} in
         web-api) default=8000 ;; notifier) default=8001 ;; acd) default=8002 ;; registrar) default=8003 ;;

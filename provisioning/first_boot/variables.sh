@@ -122,10 +122,10 @@ check_addresses() {
     return 0
 }
 
-# check_places VARIABLE: hosts with or without a port, commas between.
+# check_places NAME VALUE: hosts with or without a port, commas between.
 check_places() {
     local place host port
-    for place in ${!1//,/ }; do
+    for place in ${2//,/ }; do
         host=${place%%:*} port=
         [[ $place != *:* ]] || port=${place#*:}
         is_address "$host" || [[ $host =~ ^[A-Za-z][A-Za-z0-9-]{0,62}(\.[A-Za-z0-9-]{1,63})*$ ]] || refuse 78 "$1: $place is no IPv4 address and no name"
@@ -146,7 +146,7 @@ check_front() {
     done
     for name in API NOTIFIER REDIS CONSOLE_TLS API_TLS; do
         name=RINGDOWN_HAPROXY_$name
-        [ -z "${!name:-}" ] || check_places "$name"
+        [ -z "${!name:-}" ] || check_places "$name" "${!name}"
     done
     ! has haproxy || has web-api || [ -n "${RINGDOWN_HAPROXY_API:-}" ] ||
         refuse 78 'RINGDOWN_HAPROXY_API is not set, and web-api is not among this host'"'"'s components: say where it is'
@@ -172,12 +172,11 @@ check_monitoring() {
     [ "${RINGDOWN_MONITORED:-yes}" = yes ] || [ "$RINGDOWN_MONITORED" = no ] || refuse 78 'RINGDOWN_MONITORED is yes or no'
     has monitoring || [ -z "${RINGDOWN_MONITORING_TARGETS:-}" ] ||
         refuse 78 'RINGDOWN_MONITORING_TARGETS is of monitoring, which is not among this host'"'"'s components'
-    local target place
-    for target in ${RINGDOWN_MONITORING_TARGETS//,/ }; do
+    local target targets=${RINGDOWN_MONITORING_TARGETS:-}
+    for target in ${targets//,/ }; do
         [[ $target =~ ^(web-api|notifier|acd|registrar|provisioner|haproxy|host)@. ]] ||
             refuse 78 "RINGDOWN_MONITORING_TARGETS: $target is not component@host, with a component that has figures of its own, or host"
-        place=${target#*@}
-        check_places place
+        check_places RINGDOWN_MONITORING_TARGETS "${target#*@}"
     done
 }
 

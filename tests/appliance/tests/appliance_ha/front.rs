@@ -1,10 +1,11 @@
 //! Two load balancers before two application hosts, and one host with their stores.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use ringdown_appliance::fleet::{Fleet, Host, wait_for};
+use ringdown_appliance::fleet::{Fleet, Host, checkout, wait_for};
 use serde_json::Value;
 
 use crate::cluster::{APP, Cluster, DATA, LB, VIP, address, addresses, assert_healthy, wait_installed};
@@ -33,6 +34,12 @@ fn at(port: u16) -> SocketAddr {
     SocketAddr::new(VIP.parse().expect("an address"), port)
 }
 
+/// A name that no other load has.
+fn unique(name: &str) -> String {
+    static LOADS: AtomicUsize = AtomicUsize::new(0);
+    format!("{}-{}-", name.to_lowercase(), LOADS.fetch_add(1, Ordering::Relaxed))
+}
+
 /// What runs in the network of callers and browsers.
 fn outside<T: Send + 'static>(fleet: &Fleet, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     fleet.in_network(work)?.join().map_err(|_| anyhow::anyhow!("it panicked"))?
@@ -40,12 +47,17 @@ fn outside<T: Send + 'static>(fleet: &Fleet, work: impl FnOnce() -> T + Send + '
 
 impl<'a> Front<'a> {
     /// All hosts, from nothing, at the same time: each waits for its peers.
-    fn make(fleet: &'a Fleet) -> anyhow::Result<Self> {
+    fn make(fleet: &'a Fleet, monitored: bool) -> anyhow::Result<Self> {
         let cluster = Cluster::new(fleet)?;
         let data = address(DATA[0]);
         let (redis, postgres) = (format!("redis://{data}:6379/0"), format!("postgres://ringdown@{data}:5432/ringdown"));
         let started = Instant::now();
-        let data = cluster.start("data1", DATA[0], &[("RINGDOWN_COMPONENTS", "redis,postgresql")])?;
+        let figures = ("RINGDOWN_MONITORED", if monitored { "yes" } else { "no" });
+        let store = [("RINGDOWN_COMPONENTS", "redis,postgresql"), figures];
+        let asked = targets();
+        let watched =
+            [("RINGDOWN_COMPONENTS", "redis,postgresql,monitoring"), ("RINGDOWN_MONITORING_TARGETS", &asked), figures];
+        let data = cluster.start("data1", DATA[0], if monitored { &watched } else { &store })?;
         let application = [
             ("RINGDOWN_COMPONENTS", "web-api,notifier"),
             ("RINGDOWN_REDIS_URL", &redis),
@@ -53,6 +65,7 @@ impl<'a> Front<'a> {
             ("RINGDOWN_WEB_API_TRUSTED_PROXIES", &addresses(&LB)),
             // Nobody compiles the configuration in this cluster.
             ("RINGDOWN_WEB_API_APPLY_WAIT_MS", "0"),
+            figures,
         ];
         let app = [("app1", APP[0]), ("app2", APP[1])].map(|(name, number)| cluster.start(name, number, &application));
         let balancer = |own: usize| {
@@ -63,6 +76,7 @@ impl<'a> Front<'a> {
                 ("RINGDOWN_HAPROXY_REDIS", &address(DATA[0])),
                 ("RINGDOWN_VIP", VIP),
                 ("RINGDOWN_VIP_PEERS", &address(LB[1 - own])),
+                figures,
             ];
             cluster.start(&format!("lb{}", own + 1), LB[own], &variables)
         };
@@ -125,6 +139,15 @@ impl<'a> Front<'a> {
         Load::start(self.fleet, at(8000), &self.token, name)
     }
 
+    /// Ends a load that met a fault: clients went on within the bar, and nothing that was acknowledged is lost.
+    fn survived(&self, what: &str, load: Load) -> anyhow::Result<()> {
+        let tally = load.stop()?;
+        println!("{what}: {} requests, {} failed: {:?}", tally.requests, tally.failures.len(), tally.failures);
+        report(what, tally.gap, API_BAR)?;
+        self.settled()?;
+        self.assert_kept(&tally)
+    }
+
     /// Everything that was acknowledged is there.
     fn assert_kept(&self, tally: &Tally) -> anyhow::Result<()> {
         let token = self.token.clone();
@@ -133,6 +156,15 @@ impl<'a> Front<'a> {
         ensure!(lost.is_empty(), "of {} acknowledged writes are lost: {lost:?}", tally.written.len());
         Ok(())
     }
+}
+
+/// Everything that has figures.
+fn targets() -> String {
+    let of = |name: &str, numbers: &[u8]| -> Vec<String> {
+        numbers.iter().map(|number| format!("{name}@{}", address(*number))).collect()
+    };
+    let hosts = [LB.as_slice(), &APP, &DATA[..1]].concat();
+    [of("web-api", &APP), of("notifier", &APP), of("haproxy", &LB), of("host", &hosts)].concat().join(",")
 }
 
 fn log_in(fleet: &Fleet, password: String) -> anyhow::Result<String> {
@@ -161,14 +193,16 @@ fn names(client: &mut Client) -> anyhow::Result<Vec<String>> {
     }
 }
 
+/// What the plain run has time for.
 #[test]
 fn the_front_holds_while_its_parts_fail() -> anyhow::Result<()> {
     let fleet = Fleet::new()?;
-    let mut front = Front::make(&fleet)?;
+    let mut front = Front::make(&fleet, false)?;
     planned_work_fails_no_request(&front)?;
-    services_are_killed_and_hang(&front)?;
+    haproxy_is_killed(&front)?;
+    haproxy_hangs(&front)?;
     a_load_balancer_loses_power(&mut front)?;
-    a_daemon_is_killed_and_hangs(&front)?;
+    a_daemon_fails(&front, "STOP", "web-api")?;
     a_second_run_changes_nothing(&front)?;
     too_much_is_refused(&front)?;
     fleet.passed();
@@ -188,7 +222,7 @@ fn planned_work_fails_no_request(front: &Front<'_>) -> anyhow::Result<()> {
         socket.lives()?;
         anyhow::Ok(socket)
     })??;
-    let load = front.load("reload")?;
+    let load = front.load(&unique("reload"))?;
     for _ in 0..3 {
         holder.sh("systemctl reload haproxy")?;
         wait_for(LIMIT, "the new process answers", || {
@@ -199,7 +233,7 @@ fn planned_work_fails_no_request(front: &Front<'_>) -> anyhow::Result<()> {
     socket.lives().context("a WebSocket lives through reloads")?;
     drop(socket);
 
-    let load = front.load("rolling")?;
+    let load = front.load(&unique("rolling"))?;
     for host in &front.app {
         for unit in ["web-api", "notifier"] {
             host.sh(&format!("systemctl restart ringdown-{unit}"))?;
@@ -214,7 +248,7 @@ fn planned_work_fails_no_request(front: &Front<'_>) -> anyhow::Result<()> {
     assert_flawless("appliance_ha rolling restart", &load.stop()?)?;
 
     // Drained, nothing of it is missed, however it goes.
-    let load = front.load("drain")?;
+    let load = front.load(&unique("drain"))?;
     for balancer in &front.lb {
         balancer.sh(&format!("/usr/lib/ringdown/front drain {}", front.app[0].address()))?;
         balancer.sh("systemctl reload haproxy")?;
@@ -240,41 +274,43 @@ fn first_tenant(token: &str) -> anyhow::Result<String> {
     Ok(tenant["id"].as_str().context("an id")?.to_owned())
 }
 
-fn services_are_killed_and_hang(front: &Front<'_>) -> anyhow::Result<()> {
+fn haproxy_is_killed(front: &Front<'_>) -> anyhow::Result<()> {
     let watch = front.watch()?;
-    let number = front.holder()?;
-    let holder = &front.lb[number];
+    let holder = &front.lb[front.holder()?];
     let gap = watch.outage(OBSERVED, || signal(holder, "KILL", "haproxy"))?;
     report("haproxy_killed", gap, KILLED_BAR)?;
-    front.settled()?;
+    front.settled()
+}
 
-    // It stays away: the address goes.
+/// It stays away: the address goes, and does not come back by itself.
+fn haproxy_is_stopped(front: &Front<'_>) -> anyhow::Result<()> {
+    let watch = front.watch()?;
     let number = front.holder()?;
-    let holder = &front.lb[number];
-    let gap = watch.outage(OBSERVED, || holder.sh("systemctl stop haproxy").map(drop))?;
+    let gap = watch.outage(OBSERVED, || front.lb[number].sh("systemctl stop haproxy").map(drop))?;
     report("haproxy_stopped", gap, KILLED_BAR)?;
     ensure!(front.holder()? != number, "the address has moved");
-    holder.sh("systemctl start haproxy")?;
+    front.lb[number].sh("systemctl start haproxy")?;
     front.settled()?;
     ensure!(front.holder()? != number, "the address stays where it works");
+    Ok(())
+}
 
+fn haproxy_hangs(front: &Front<'_>) -> anyhow::Result<()> {
+    let watch = front.watch()?;
     let number = front.holder()?;
-    let holder = &front.lb[number];
-    let gap = watch.outage(OBSERVED, || signal(holder, "STOP", "haproxy"))?;
+    let gap = watch.outage(OBSERVED, || signal(&front.lb[number], "STOP", "haproxy"))?;
     report("haproxy_hangs", gap, HUNG_BAR)?;
     ensure!(front.holder()? != number, "the address has moved");
-    signal(holder, "CONT", "haproxy")?;
-    front.settled()?;
+    signal(&front.lb[number], "CONT", "haproxy")?;
+    front.settled()
+}
 
+/// Its peer takes over; the address of one that hangs is taken away.
+fn keepalived_fails(front: &Front<'_>, kind: &str) -> anyhow::Result<()> {
+    let watch = front.watch()?;
     let holder = &front.lb[front.holder()?];
-    let gap = watch.outage(OBSERVED, || signal(holder, "KILL", "keepalived"))?;
-    report("keepalived_killed", gap, HOST_BAR)?;
-    front.settled()?;
-
-    // Its peer takes over; the address of the one that hangs is taken away.
-    let holder = &front.lb[front.holder()?];
-    let gap = watch.outage(OBSERVED, || signal(holder, "STOP", "keepalived"))?;
-    report("keepalived_hangs", gap, HOST_BAR)?;
+    let gap = watch.outage(OBSERVED, || signal(holder, kind, "keepalived"))?;
+    report(&format!("keepalived_{}", kind.to_lowercase()), gap, HOST_BAR)?;
     front.settled()
 }
 
@@ -286,26 +322,42 @@ fn a_load_balancer_loses_power(front: &mut Front<'_>) -> anyhow::Result<()> {
     front.lb[number].boot()?;
     front.settled()?;
     ensure!(front.holder()? != number, "the address stays where it works");
-    let gap = watch.outage(OBSERVED, || front.lb[1 - number].cut_network())?;
+    Ok(())
+}
+
+fn a_load_balancer_loses_its_network(front: &Front<'_>) -> anyhow::Result<()> {
+    let watch = front.watch()?;
+    let number = front.holder()?;
+    let gap = watch.outage(OBSERVED, || front.lb[number].cut_network())?;
     report("load_balancer_network_cut", gap, HOST_BAR)?;
-    let gap = watch.outage(OBSERVED, || front.lb[1 - number].restore_network())?;
+    // Both have the address now, and one of them gives it up.
+    let gap = watch.outage(OBSERVED, || front.lb[number].restore_network())?;
     report("load_balancer_network_back", gap, HOST_BAR)?;
     front.settled()
 }
 
-fn a_daemon_is_killed_and_hangs(front: &Front<'_>) -> anyhow::Result<()> {
-    for (kind, unit) in [("KILL", "web-api"), ("STOP", "web-api"), ("KILL", "notifier"), ("STOP", "notifier")] {
-        let load = front.load(&format!("{unit}-{kind}").to_lowercase())?;
-        let watch = front.watch()?;
-        // A hanging daemon is killed by its watchdog.
-        watch.outage(OBSERVED, || signal(&front.app[0], kind, &format!("ringdown-{unit}")))?;
-        let tally = load.stop()?;
-        println!("{unit} {kind}: {} requests, {} failed: {:?}", tally.requests, tally.failures.len(), tally.failures);
-        report(&format!("{}_{}", unit.replace('-', "_"), kind.to_lowercase()), tally.gap, API_BAR)?;
-        front.settled()?;
-        front.assert_kept(&tally)?;
-    }
-    Ok(())
+/// One of two; a daemon that hangs is killed by its watchdog.
+fn a_daemon_fails(front: &Front<'_>, kind: &str, unit: &str) -> anyhow::Result<()> {
+    let load = front.load(&unique(&format!("{unit}-{kind}")))?;
+    let watch = front.watch()?;
+    watch.outage(OBSERVED, || signal(&front.app[0], kind, &format!("ringdown-{unit}")))?;
+    front.survived(&format!("{}_{}", unit.replace('-', "_"), kind.to_lowercase()), load)
+}
+
+fn an_application_host_loses_power(front: &mut Front<'_>) -> anyhow::Result<()> {
+    let load = front.load(&unique("power"))?;
+    let watch = front.watch()?;
+    watch.outage(OBSERVED, || front.app[1].power_cut())?;
+    front.app[1].boot()?;
+    front.survived("application_host_power_cut", load)
+}
+
+fn an_application_host_loses_its_network(front: &Front<'_>) -> anyhow::Result<()> {
+    let load = front.load(&unique("network"))?;
+    let watch = front.watch()?;
+    watch.outage(OBSERVED, || front.app[0].cut_network())?;
+    front.app[0].restore_network()?;
+    front.survived("application_host_network_cut", load)
 }
 
 /// First boot again, on a load balancer.
@@ -355,4 +407,92 @@ fn report(what: &str, gap: Duration, bar: Duration) -> anyhow::Result<()> {
     println!("appliance_ha_{what} {:.2} s", gap.as_secs_f64());
     ensure!(gap <= bar, "{what}: {gap:?}, and the bar is {bar:?}");
     Ok(())
+}
+
+/// What the plain run leaves out.
+mod long {
+    use super::*;
+
+    #[test]
+    fn two_load_balancers_and_every_fault() -> anyhow::Result<()> {
+        let fleet = Fleet::new()?;
+        let mut front = Front::make(&fleet, true)?;
+        everything_is_asked(&front)?;
+        planned_work_fails_no_request(&front)?;
+        haproxy_is_stopped(&front)?;
+        let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
+        println!("seed {seed}");
+        let mut state = u64::from(seed) | 1;
+        let mut left: Vec<u8> = (0..FAULTS).collect();
+        for number in 1..=20 {
+            // Xorshift: every fault once, then drawn again.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            if left.is_empty() {
+                left.extend(0..FAULTS);
+            }
+            let drawn = left.swap_remove(usize::try_from(state % u64::try_from(left.len())?)?);
+            println!("fault {number} of 20");
+            fault(&mut front, drawn)?;
+        }
+        nothing_flaps_under_load(&front)?;
+        too_much_is_refused(&front)?;
+        fleet.passed();
+        Ok(())
+    }
+
+    const FAULTS: u8 = 11;
+
+    fn fault(front: &mut Front<'_>, drawn: u8) -> anyhow::Result<()> {
+        match drawn {
+            0 => haproxy_is_killed(front),
+            1 => haproxy_hangs(front),
+            2 => keepalived_fails(front, "KILL"),
+            3 => keepalived_fails(front, "STOP"),
+            4 => a_load_balancer_loses_power(front),
+            5 => a_load_balancer_loses_its_network(front),
+            6 => a_daemon_fails(front, "KILL", "web-api"),
+            7 => a_daemon_fails(front, "STOP", "web-api"),
+            8 => a_daemon_fails(front, "KILL", "notifier"),
+            9 => an_application_host_loses_power(front),
+            _ => an_application_host_loses_its_network(front),
+        }
+    }
+
+    /// Prometheus reaches every part, and its rules do what they say.
+    fn everything_is_asked(front: &Front<'_>) -> anyhow::Result<()> {
+        let monitor = &front.data;
+        let asked = wait_for(Duration::from_secs(60), "Prometheus has asked all", || {
+            let said = monitor.sh("curl -sf 127.0.0.1:9090/api/v1/targets").ok()?;
+            let said: Value = serde_json::from_str(&said).ok()?;
+            let targets = said["data"]["activeTargets"].as_array()?.clone();
+            targets.iter().all(|target| target["health"] != "unknown").then_some(targets)
+        })?;
+        let away: Vec<_> = asked.iter().filter(|target| target["health"] != "up").collect();
+        ensure!(asked.len() == 12 && away.is_empty(), "{} are asked; away: {away:?}", asked.len());
+        let tests = checkout().join("tests/appliance/monitoring/rules_test.yml");
+        monitor.put("/srv/rules_test.yml", &std::fs::read(tests)?, 0o644)?;
+        println!("{}", monitor.sh("promtool test rules /srv/rules_test.yml")?.trim());
+        Ok(())
+    }
+
+    /// With every processor busy the address stays where it is.
+    fn nothing_flaps_under_load(front: &Front<'_>) -> anyhow::Result<()> {
+        let watch = front.watch()?;
+        let number = front.holder()?;
+        let moves = "journalctl --boot --unit=keepalived --output=cat | grep -c 'Entering .* STATE'";
+        let before = (front.lb[0].sh(moves)?, front.lb[1].sh(moves)?);
+        let busy = "systemd-run --quiet --unit=busy --property=RuntimeMaxSec=60 sh -c 'yes >/dev/null & yes >/dev/null & wait'";
+        for host in &front.lb {
+            host.sh(busy)?;
+        }
+        let gap = watch.outage(Duration::from_secs(60), || Ok(()))?;
+        for host in &front.lb {
+            host.sh("systemctl stop busy; systemctl reset-failed busy || true")?;
+        }
+        let after = (front.lb[0].sh(moves)?, front.lb[1].sh(moves)?);
+        ensure!(front.holder()? == number && before == after, "it flapped: {before:?}, {after:?}");
+        report("busy_processors", gap, HOST_BAR)
+    }
 }
