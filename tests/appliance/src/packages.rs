@@ -15,7 +15,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// When the next version was committed, in seconds since 1970.
 const NEXT_EPOCH: &str = "1767225600";
 /// What a build reads, besides the components' pages.
-const SOURCES: [&str; 5] = ["packaging", "provisioning", "Cargo.toml", "Cargo.lock", "LICENSE"];
+const SOURCES: [&str; 6] = ["packaging", "provisioning", "terraform", "Cargo.toml", "Cargo.lock", "LICENSE"];
+/// Daemons of which the next version has another environment file.
+const NEW_FILE: [&str; 2] = ["acd", "notifier"];
 
 /// Builds packages of `top` into `out`; `arguments` as `packaging/build --help` says.
 ///
@@ -30,7 +32,19 @@ pub fn build(top: &Path, out: &Path, arguments: &[&str]) -> anyhow::Result<Strin
     run(command, None, BUILD_LIMIT)?.success().context("building packages")
 }
 
-/// A copy of what packages are made of, in which every environment file has a line more: the next version's.
+/// The daemons that are packaged, by name, as packaging/manifest.toml says.
+///
+/// # Errors
+/// When it cannot be asked.
+pub fn daemons() -> anyhow::Result<Vec<String>> {
+    let generate = checkout().join("packaging/generate");
+    let names = here(&[&generate.to_string_lossy(), "names"])?.success().context("asking for packages")?;
+    let daemons = names.lines().filter_map(|name| name.strip_prefix("ringdown-"));
+    Ok(daemons.filter(|name| !["base", "asterisk"].contains(name)).map(str::to_owned).collect())
+}
+
+/// A copy of what packages are made of, of the next version: acd's unit and the environment files of acd and of the
+/// notifier are others; of the other daemons nothing is but the version.
 ///
 /// # Errors
 /// When it cannot be copied.
@@ -46,16 +60,35 @@ pub fn next_checkout(folder: &Path) -> anyhow::Result<PathBuf> {
             std::fs::copy(&page, &place).context("copying a page")?;
         }
     }
-    for entry in std::fs::read_dir(folder.join("packaging")).context("reading packaging")? {
-        let component = entry.context("reading packaging")?.path();
-        let name = component.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let file = component.join(format!("ringdown-{name}.env"));
-        if file.is_file() {
-            let text = std::fs::read_to_string(&file).context("reading an environment file")?;
-            std::fs::write(&file, format!("{text}\n# New in the next version.\n")).context("writing it")?;
-        }
+    for name in NEW_FILE {
+        let file = folder.join(format!("packaging/{name}/ringdown-{name}.env"));
+        edit(&file, |text| format!("{text}\n# New in the next version.\n"))?;
     }
+    let manifest = folder.join("packaging/manifest.toml");
+    edit(&manifest, |text| text.replace("contact centre: ACD\"", "contact centre: ACD of the next version\""))?;
+    here(&[&folder.join("packaging/generate").to_string_lossy()])?.success().context("generating its files")?;
     Ok(folder.to_owned())
+}
+
+fn edit(file: &Path, change: impl FnOnce(&str) -> String) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let changed = change(&text);
+    ensure!(changed != text, "{} is as before", file.display());
+    std::fs::write(file, changed).with_context(|| format!("writing {}", file.display()))
+}
+
+/// A package that promises what Enterprise Linux 9 has, for a host that is a Debian one; made in `folder`.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn enterprise_linux(folder: &Path) -> anyhow::Result<PathBuf> {
+    let spec = checkout().join("tests/appliance/enterprise_linux_9.spec");
+    let top = format!("_topdir {}", folder.join("rpmbuild").display());
+    let out = format!("_rpmdir {}", folder.display());
+    let names = "_build_name_fmt %%{NAME}.rpm";
+    let words = ["rpmbuild", "--quiet", "-bb", "--define", &top, "--define", &out, "--define", names];
+    here(&[&words[..], &[&spec.to_string_lossy()]].concat())?.success().context("rpmbuild")?;
+    one_file(folder, "enterprise-linux-9")
 }
 
 /// Runs a command on this machine to its end.
@@ -63,10 +96,18 @@ pub fn next_checkout(folder: &Path) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When it cannot be started or takes longer than a minute.
 pub fn here(arguments: &[&str]) -> anyhow::Result<Ran> {
+    here_for(COMMAND_LIMIT, arguments)
+}
+
+/// As [`here`] with another limit.
+///
+/// # Errors
+/// As [`here`].
+pub fn here_for(limit: Duration, arguments: &[&str]) -> anyhow::Result<Ran> {
     let (program, rest) = arguments.split_first().context("a command has a program")?;
     let mut command = Command::new(program);
     command.args(rest).env("LC_ALL", "C.UTF-8");
-    run(command, None, COMMAND_LIMIT).with_context(|| format!("running {program}"))
+    run(command, None, limit).with_context(|| format!("running {program}"))
 }
 
 /// A key to sign with that nobody trusts; gives its GnuPG home.
