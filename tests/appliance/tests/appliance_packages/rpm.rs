@@ -22,7 +22,7 @@ fn dnf(disk: &Path, folder: &Path, words: &str) -> anyhow::Result<Ran> {
     let text = carried.replace("file:///srv/ringdown/rpm/RPM-GPG-KEY-ringdown", &format!("file://{}", key.display()));
     let text = text.replace("file:///srv/ringdown/rpm", &format!("file://{}", here.display()));
     std::fs::write(sources.join("ringdown.repo"), text).context("writing ringdown.repo")?;
-    let line = "exec dnf -y --installroot=\"$1\" --releasever=9 --disableplugin='*' --setopt=reposdir=\"$1/srv/sources\" \
+    let line = "set -f; exec dnf -y --installroot=\"$1\" --releasever=9 --disableplugin='*' --setopt=reposdir=\"$1/srv/sources\" \
                 --setopt=cachedir=\"$1/srv/dnf\" --setopt=metadata_expire=0 --setopt=install_weak_deps=0 $2";
     here_for(INSTALL_LIMIT, &["sh", "-euc", line, "dnf", &disk.to_string_lossy(), words])
 }
@@ -72,10 +72,10 @@ fn dnf_fills_a_root_and_empties_it() -> anyhow::Result<()> {
     assert!(asked(&["-q", "ringdown-acd"])?.stdout.contains(NEXT));
     assert!(host.get("/etc/ringdown/acd.env.rpmnew")?.contains("New in the next version"));
     assert_eq!(std::fs::read_to_string(&file)?, edited, "the edit is kept");
-    dnf(disk, &folder.join("now"), "downgrade 'ringdown*'")?.success().context("going back")?;
+    dnf(disk, &folder.join("now"), "downgrade ringdown*")?.success().context("going back")?;
     assert!(asked(&["-q", "ringdown-acd"])?.stdout.contains(version()));
     assert_eq!(std::fs::read_to_string(&file)?, edited, "the edit is kept");
-    dnf(disk, &folder.join("now"), "remove 'ringdown*'")?.success().context("removing")?;
+    dnf(disk, &folder.join("now"), "remove ringdown*")?.success().context("removing")?;
     assert_eq!(host.get("/etc/ringdown/acd.env.rpmsave")?, edited, "removing keeps settings");
     assert!(!disk.join("usr/bin/ringdown-acd").exists());
     fleet.passed();
