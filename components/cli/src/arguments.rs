@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Look for what is wrong with this host and its installation, and say what to do
     Doctor(Doctor),
+    /// Pack what somebody who helps has to see: versions, units, journals, configuration; no secret, no caller
+    SupportBundle(SupportBundle),
     /// Simulate load; ends with a table, and with an error when anything was lost
     Sim(Sim),
     /// Tell what happened to an interaction, and why
@@ -102,6 +104,16 @@ pub(crate) struct Doctor {
     /// For programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SupportBundle {
+    /// The archive [default: ringdown-support-HOST-TIME.tar.gz here]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// How many hours of journals
+    #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..=168))]
+    pub(crate) hours: u32,
 }
 
 #[derive(Args, Debug)]

@@ -1,15 +1,16 @@
 //! `ringdown doctor`: looks at the host and the installation, and says what to do about each finding.
 
+mod packaged;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
 use nix::sys::statvfs::statvfs;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use crate::appliance::{Appliance, Unit};
+use crate::appliance::Appliance;
 use crate::arguments::{Doctor, Place};
 use crate::installation::{Installation, PortName, is_free};
 use crate::supervise::find_program;
@@ -32,7 +33,7 @@ enum Verdict {
 }
 
 #[derive(Debug, Serialize)]
-struct Finding {
+pub(crate) struct Finding {
     what: String,
     verdict: Verdict,
     found: String,
@@ -55,16 +56,7 @@ impl Finding {
 }
 
 pub(crate) async fn run(place: &Place, doctor: &Doctor) -> anyhow::Result<ExitCode> {
-    let mut findings = host(place)?;
-    match (Appliance::find(place)?, Installation::find(place)?) {
-        (Some(appliance), _) => findings.extend(examine_appliance(&appliance).await?),
-        (None, Some(installation)) => findings.extend(examine(&installation).await?),
-        (None, None) => findings.push(Finding::bad(
-            "installation",
-            format!("none in {}", Installation::folder_of(place)?.display()),
-            "make one: sudo provisioning/first_boot_installer, or ringdown up",
-        )),
-    }
+    let findings = findings(place).await?;
     if doctor.json {
         output::json(&findings)?;
     } else {
@@ -72,6 +64,21 @@ pub(crate) async fn run(place: &Place, doctor: &Doctor) -> anyhow::Result<ExitCo
     }
     let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Everything there is to be said of what `place` names.
+pub(crate) async fn findings(place: &Place) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = host(place)?;
+    match (Appliance::find(place)?, Installation::find(place)?) {
+        (Some(appliance), _) => findings.extend(packaged::examine(&appliance).await?),
+        (None, Some(installation)) => findings.extend(examine(&installation).await?),
+        (None, None) => findings.push(Finding::bad(
+            "installation",
+            format!("none in {}", Installation::folder_of(place)?.display()),
+            "make one: sudo provisioning/first_boot_installer, or ringdown up",
+        )),
+    }
+    Ok(findings)
 }
 
 fn show(findings: &[Finding]) {
@@ -180,40 +187,6 @@ async fn examine(installation: &Installation) -> anyhow::Result<Vec<Finding>> {
     findings.push(asterisk_connected(installation).await);
     let registrar = installation.ports().loopback(PortName::Sip);
     findings.push(registrar_answers(registrar, &advice("registrar", installation)).await?);
-    Ok(findings)
-}
-
-/// Components that need no Redis.
-const WITHOUT_REDIS: [&str; 5] = ["postgresql", "asterisk", "haproxy", "keepalived", "monitoring"];
-
-/// A host that was set up by packages.
-async fn examine_appliance(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    for part in appliance.parts() {
-        let health = health::ask_component(appliance, part).await;
-        let log = format!("journalctl -u {} shows its last lines", Unit::name(part));
-        findings.push(if health.ready { Finding::good(part, "ready") } else { Finding::bad(part, health.says, log) });
-    }
-    findings.push(match UdpSocket::bind((appliance.address, 0)) {
-        Ok(_) => Finding::good("address", format!("{} is this host's", appliance.address)),
-        Err(_) => Finding::bad(
-            "address",
-            format!("{}, which phones, trunks and peers use, is not this host's any more", appliance.address),
-            "give the host that address again, or set RINGDOWN_ADVERTISE and run first boot again",
-        ),
-    });
-    if appliance.parts().any(|part| !WITHOUT_REDIS.contains(&part)) {
-        findings.extend(match health::redis_of_appliance(appliance, &appliance.redis_url()?).await {
-            Ok(connection) => redis(connection).await,
-            Err(error) => {
-                vec![Finding::bad("redis", format!("{error:#}"), "is its host up, and does it let this host in?")]
-            }
-        });
-    }
-    if appliance.has("registrar") {
-        let registrar = appliance.registrar()?.parse().context("reading where phones register")?;
-        findings.push(registrar_answers(registrar, "journalctl -u ringdown-registrar shows its last lines").await?);
-    }
     Ok(findings)
 }
 

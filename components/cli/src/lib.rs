@@ -3,6 +3,7 @@
 //! - `up`, `down`: an installation on one host, all servers and daemons as children of one supervisor ([`supervise`]).
 //! - `status`, `doctor`: how it is, and what to do about it.
 //! - `sim`: load, as the Basic ACD's simulator makes it, or real SIP calls.
+//! - `support-bundle`: what somebody who helps has to see, without secrets.
 //! - `explain`: the decisions behind an interaction, in words.
 //!
 //! On a host that was set up by packages systemd runs the parts, and the same commands read `/etc/ringdown` ([`appliance`]).
@@ -10,6 +11,7 @@
 mod api;
 mod appliance;
 mod arguments;
+mod asked;
 mod doctor;
 mod down;
 mod explain;
@@ -17,9 +19,11 @@ mod health;
 mod installation;
 mod operator;
 mod output;
+mod packages;
 mod sim;
 mod status;
 mod supervise;
+mod support;
 mod up;
 
 use std::process::ExitCode;
@@ -70,6 +74,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Enrol => enrol(&place).await,
         Command::Status(status) => status::run(&place, &status).await,
         Command::Doctor(doctor) => doctor::run(&place, &doctor).await,
+        Command::SupportBundle(bundle) => support::run(&place, &bundle).await,
         Command::Sim(sim) => sim::run(&place, sim).await,
         Command::Explain(explain) => explain::run(&place, &explain).await,
     }

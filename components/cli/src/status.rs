@@ -27,7 +27,7 @@ const ADDRESSES: [(&str, &str, &str); 5] = [
 ];
 
 #[derive(Serialize)]
-struct Part {
+pub(crate) struct Part {
     name: String,
     process: Option<u32>,
     state: Option<ChildState>,
@@ -39,11 +39,7 @@ struct Part {
 }
 
 pub(crate) async fn run(place: &Place, status: &Status) -> anyhow::Result<ExitCode> {
-    let parts = match (Appliance::find(place)?, Installation::find(place)?) {
-        (Some(appliance), _) => of_appliance(&appliance).await?,
-        (None, Some(installation)) => of_installation(&installation).await?,
-        (None, None) => of_addresses().await?,
-    };
+    let parts = parts(place).await?;
     let all_ready = parts.iter().all(|part| part.health.ready);
     if status.json {
         output::json(&parts)?;
@@ -52,6 +48,15 @@ pub(crate) async fn run(place: &Place, status: &Status) -> anyhow::Result<ExitCo
         output::say(if all_ready { "healthy" } else { "not healthy: `ringdown doctor` says what to do" });
     }
     Ok(if all_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every part of what `place` names.
+pub(crate) async fn parts(place: &Place) -> anyhow::Result<Vec<Part>> {
+    match (Appliance::find(place)?, Installation::find(place)?) {
+        (Some(appliance), _) => of_appliance(&appliance).await,
+        (None, Some(installation)) => of_installation(&installation).await,
+        (None, None) => of_addresses().await,
+    }
 }
 
 async fn of_installation(installation: &Installation) -> anyhow::Result<Vec<Part>> {

@@ -36,6 +36,11 @@ const ASKED: [&str; 11] = [
     "monitoring",
 ];
 
+/// Endings of files of settings.
+const SETTINGS: [&str; 6] = ["env", "conf", "cfg", "nft", "json", "yml"];
+/// Those of servers that keep to their own folders.
+const BESIDE: [&str; 2] = ["/etc/haproxy/haproxy.cfg", "/etc/keepalived/keepalived.conf"];
+
 /// What this host is.
 #[derive(Clone, Debug)]
 pub(crate) struct Appliance {
@@ -128,6 +133,11 @@ impl Appliance {
         Ok(url.unwrap_or_else(|| "redis://127.0.0.1:6379/0".to_owned()))
     }
 
+    /// Where the PostgreSQL is that this host's API uses; `None`: on this host.
+    pub(crate) fn postgres_url(&self) -> anyhow::Result<Option<String>> {
+        self.variable("web-api", "RINGDOWN_POSTGRES_URL")
+    }
+
     /// This host's name in leases and status.
     pub(crate) fn node(&self) -> anyhow::Result<String> {
         if let Some(name) = self.variable("acd", "RINGDOWN_NODE_NAME")? {
@@ -146,6 +156,24 @@ impl Appliance {
             }
         }
         Ok(None)
+    }
+
+    /// Its folder of configuration.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Files of configuration without secrets of their own: those of its folder, and of the load balancer beside it.
+    pub(crate) fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(&self.folder).with_context(|| format!("reading {}", self.folder.display()))?;
+        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
+        let mut paths = paths.with_context(|| format!("reading {}", self.folder.display()))?;
+        let is_settings =
+            |path: &PathBuf| path.extension().is_some_and(|ending| SETTINGS.iter().any(|one| ending == *one));
+        paths.retain(|path| path.is_file() && is_settings(path));
+        paths.extend(BESIDE.iter().map(PathBuf::from).filter(|path| path.is_file()));
+        paths.sort();
+        Ok(paths)
     }
 
     /// A secret's file.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
+const PROPERTIES: &str = "--property=MainPID,NRestarts,ActiveState,Result,UnitFileState,NeedDaemonReload";
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A unit as it is now.
@@ -17,13 +18,19 @@ pub(crate) struct Unit {
     pub(crate) restarts: u32,
     /// `active`, `failed` ...
     pub(crate) state: String,
+    /// How it ended: `success`, `exit-code`, `watchdog`, `oom-kill` ...
+    pub(crate) result: String,
+    /// Whether it starts at boot: `enabled`, `disabled`, `masked`; empty when there is no such unit.
+    pub(crate) at_boot: String,
+    /// Whether its file changed and systemd has not read it again.
+    pub(crate) stale: bool,
 }
 
 impl Unit {
     /// The unit of a component.
     pub(crate) async fn of(component: &str) -> anyhow::Result<Self> {
         let mut command = Command::new("systemctl");
-        command.args(["show", "--property=MainPID,NRestarts,ActiveState", &Self::name(component)]);
+        command.args(["show", PROPERTIES, &Self::name(component)]);
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(LIMIT, command.output()).await.context("systemctl does not answer")?;
         let output = output.context("starting systemctl")?;
@@ -48,6 +55,9 @@ impl Unit {
             process: value("MainPID").parse().ok().filter(|id| *id != 0),
             restarts: value("NRestarts").parse().unwrap_or(0),
             state: value("ActiveState").to_owned(),
+            result: value("Result").to_owned(),
+            at_boot: value("UnitFileState").to_owned(),
+            stale: value("NeedDaemonReload") == "yes",
         }
     }
 }
@@ -66,8 +76,10 @@ mod tests {
 
     #[test]
     fn what_systemd_says_is_read() {
-        let unit = Unit::parse("MainPID=123\nNRestarts=2\nActiveState=active\n");
-        assert_eq!(unit, Unit { process: Some(123), restarts: 2, state: "active".to_owned() });
+        let said = "MainPID=123\nNRestarts=2\nActiveState=active\nResult=success\nUnitFileState=enabled\nNeedDaemonReload=yes\n";
+        let unit = Unit::parse(said);
+        assert_eq!((unit.process, unit.restarts, unit.state.as_str()), (Some(123), 2, "active"));
+        assert_eq!((unit.result.as_str(), unit.at_boot.as_str(), unit.stale), ("success", "enabled", true));
         assert_eq!(Unit::parse("MainPID=0\nNRestarts=0\nActiveState=failed\n").process, None);
     }
 }
