@@ -28,7 +28,7 @@ failed() {
     trap - ERR
     # Said once, by the shell itself.
     [ "$BASH_SUBSHELL" = 0 ] || exit "$code"
-    exec >&"$told" 2>&"$warned"
+    exec 1>&"$told" 2>&"$warned"
     say "FAILED: $step"
     [ -z "$log_on" ] || { echo '--- the end of the log:' && tail -n 40 "$log" | cut -c1-400; } >&2
     {
