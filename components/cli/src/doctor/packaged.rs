@@ -26,6 +26,8 @@ const RESTARTS_MAX: u32 = 3;
 const INODES_MIN_PERCENT: u64 = 5;
 /// Time to renew a certificate in peace.
 const CERTIFICATE_DAYS: u64 = 30;
+/// Components that need no Redis.
+const WITHOUT_REDIS: [&str; 5] = ["postgresql", "asterisk", "haproxy", "keepalived", "monitoring"];
 const DATA: &str = "/var/lib/ringdown";
 const LABEL: &str = "ringdown-data";
 const AGAIN: &str = "run first boot again: first_boot_installer";
@@ -60,7 +62,8 @@ pub(super) async fn examine(appliance: &Appliance) -> anyhow::Result<Vec<Finding
 }
 
 fn running(part: &str, unit: &Unit, health: &Health) -> Finding {
-    let log = format!("journalctl -u ringdown-{part} -n 50");
+    let name = Unit::name(part);
+    let log = format!("journalctl -u {name} -n 50");
     match unit.state.as_str() {
         "active" if health.ready => Finding::good(part, "ready"),
         "active" | "activating" | "reloading" => {
@@ -69,48 +72,40 @@ fn running(part: &str, unit: &Unit, health: &Health) -> Finding {
         "failed" => Finding::bad(
             part,
             format!("failed ({})", unit.result),
-            format!("{log} says why; mend it, then: systemctl restart ringdown-{part}"),
+            format!("{log} says why; mend it, then: systemctl restart {name}"),
         ),
         "inactive" if unit.at_boot.is_empty() => Finding::bad(part, "has no unit", AGAIN),
-        state => Finding::bad(part, format!("is {state}"), format!("systemctl start ringdown-{part}")),
+        state => Finding::bad(part, format!("is {state}"), format!("systemctl start {name}")),
     }
 }
 
 fn unit_findings(part: &str, unit: &Unit) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let what = format!("{part}: unit");
+    let (what, name) = (format!("{part}: unit"), Unit::name(part));
     match unit.at_boot.as_str() {
         "" | "enabled" | "enabled-runtime" => {}
         "masked" | "masked-runtime" => {
-            findings.push(Finding::bad(
-                &what,
-                "is masked: it cannot start",
-                format!("systemctl unmask ringdown-{part}"),
-            ));
+            findings.push(Finding::bad(&what, "is masked: it cannot start", format!("systemctl unmask {name}")));
         }
         state => {
             let found = format!("does not start at boot ({state})");
-            findings.push(Finding::warning(&what, found, format!("systemctl enable ringdown-{part}")));
+            findings.push(Finding::warning(&what, found, format!("systemctl enable {name}")));
         }
     }
     if unit.stale {
-        let what_to_do = format!("systemctl daemon-reload && systemctl restart ringdown-{part}");
+        let what_to_do = format!("systemctl daemon-reload && systemctl restart {name}");
         findings.push(Finding::warning(&what, "its file changed and was not read again", what_to_do));
     }
     if unit.restarts >= RESTARTS_MAX {
         let found = format!("started again by itself {} times", unit.restarts);
-        findings.push(Finding::warning(
-            &what,
-            found,
-            format!("journalctl -u ringdown-{part} | grep -B5 'Scheduled restart'"),
-        ));
+        findings.push(Finding::warning(&what, found, format!("journalctl -u {name} | grep -B5 'Scheduled restart'")));
     }
     findings
 }
 
 /// A process of a program that was replaced since, or of another version than the installed one.
 fn replaced(part: &str, unit: &Unit, health: &Health, packages: &Packages) -> Option<Finding> {
-    let again = format!("systemctl restart ringdown-{part}");
+    let again = format!("systemctl restart {}", Unit::name(part));
     let what = format!("{part}: version");
     let installed = packages.program_version(&format!("ringdown-{part}"))?;
     if let Some(running) = health.version.as_deref().filter(|running| *running != installed) {
@@ -149,7 +144,7 @@ async fn failed_units(appliance: &Appliance) -> Option<Finding> {
             return Some(Finding::warning("units", format!("{error:#}"), "does systemd answer? systemctl status"));
         }
     };
-    let ours: Vec<_> = appliance.parts().map(|part| format!("ringdown-{part}.service")).collect();
+    let ours: Vec<_> = appliance.parts().map(Unit::name).collect();
     let names = answer.text.lines().filter_map(|line| line.split_whitespace().next());
     let failed: Vec<_> = names.filter(|name| !ours.iter().any(|ours| ours == name)).collect();
     let first = failed.first()?;
@@ -231,10 +226,13 @@ fn address(appliance: &Appliance) -> Finding {
 /// The servers this host uses, wherever they are.
 async fn peers(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
     const LET_IN: &str = "is its host up, and is this host among its RINGDOWN_PEERS?";
-    let mut findings = match health::redis_of_appliance(appliance, &appliance.redis_url()?).await {
-        Ok(connection) => super::redis(connection).await,
-        Err(error) => vec![Finding::bad("redis", format!("{error:#}"), LET_IN)],
-    };
+    let mut findings = Vec::new();
+    if appliance.parts().any(|part| !WITHOUT_REDIS.contains(&part)) {
+        findings.extend(match health::redis_of_appliance(appliance, &appliance.redis_url()?).await {
+            Ok(connection) => super::redis(connection).await,
+            Err(error) => vec![Finding::bad("redis", format!("{error:#}"), LET_IN)],
+        });
+    }
     let mut others = Vec::new();
     if appliance.has("web-api")
         && let Some(url) = appliance.postgres_url()?
