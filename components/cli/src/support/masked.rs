@@ -29,11 +29,12 @@ const NAMES: [&str; 11] = [
 /// Shortest number that can be a caller's.
 const NUMBER_MIN: usize = 7;
 
-/// What a text is of: logs can name callers.
+/// What a text is of: logs can name callers, in settings a secret follows its name without a sign between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Text {
     Log,
     Facts,
+    Settings,
 }
 
 /// What must not be seen.
@@ -112,7 +113,11 @@ impl Masker {
             }
             in_key &= !line.contains("-----END");
             let line = mask_addresses(&mask_names(line));
-            lines.push_str(&if of == Text::Log { mask_callers(&line) } else { line });
+            lines.push_str(&match of {
+                Text::Log => mask_callers(&line),
+                Text::Settings => mask_words(&line),
+                Text::Facts => line,
+            });
         }
         lines
     }
@@ -170,6 +175,21 @@ fn mask_names(line: &str) -> String {
     masked.push_str(left);
     masked.push_str(rest);
     masked
+}
+
+/// Words behind a name anywhere in a line of settings: `user x insecure-password y`, `stats auth admin:y`.
+fn mask_words(line: &str) -> String {
+    let words: Vec<_> = line.split_whitespace().collect();
+    if line.trim_start().starts_with(['#', ';']) {
+        return line.to_owned();
+    }
+    let names = |pair: &[&str]| {
+        pair.iter().all(|word| word.chars().all(is_name)) && (is_secret(pair[1]) || pair == ["stats", "auth"])
+    };
+    let Some(at) = words.windows(2).position(names).filter(|at| words.len() > at + 2) else { return line.to_owned() };
+    let kept = words[..at + 2].join(" ");
+    let end = if line.ends_with('\n') { "\n" } else { "" };
+    format!("{kept} {MASK}{end}")
 }
 
 /// Passwords in addresses: `redis://user:password@host`.
@@ -278,6 +298,15 @@ mod tests {
         check("GET /x?token=abc&limit=1 took 3 ms", "GET /x?token=***&limit=1 took 3 ms");
         check("the password is wrong", "the password is wrong");
         check("    auth_pass 1234\n", "auth_pass ***\n");
+    }
+
+    #[test]
+    fn in_settings_a_secret_follows_its_name() {
+        let settings = |text: &str| masker().mask(text, Text::Settings);
+        assert_eq!(settings("  user x insecure-password y\n"), "user x insecure-password ***\n");
+        assert_eq!(settings("  stats auth admin:y\n"), "stats auth ***\n");
+        assert_eq!(settings("# the password is elsewhere\n"), "# the password is elsewhere\n");
+        assert_eq!(settings("bind :443 ssl crt x.pem\n"), "bind :443 ssl crt x.pem\n");
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(super) async fn of_appliance(appliance: &Appliance, hours: u32) -> anyhow::R
     pieces.push(Piece::facts("versions/packages", command(packages)));
     for file in appliance.files()? {
         let name = format!("configuration{}", file.display());
-        pieces.push(Piece::facts(&name, Source::File(file)));
+        pieces.push(Piece { name, source: Source::File(file), of: Text::Settings });
     }
     for (name, file) in [
         ("first-boot.json", "/var/lib/ringdown/first-boot.json"),
