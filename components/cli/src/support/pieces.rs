@@ -1,5 +1,6 @@
 //! What is in a support bundle: names of its files, and where each comes from.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ const LIST_LIMIT: Duration = Duration::from_secs(10);
 const LIST_MAX: usize = 256 * 1_024;
 /// Most units whose journals are taken.
 const UNITS_MAX: usize = 64;
+/// Beginnings of their names.
+const OURS: [&str; 4] = ["ringdown*", "haproxy*", "keepalived*", "prometheus*"];
 /// Lines of one unit's journal; their bytes are bounded too.
 const LINES_MAX: &str = "50000";
 
@@ -157,23 +160,16 @@ fn command(words: &[&str]) -> Source {
     Source::Command(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
-/// Units of ours, and of what serves us.
+/// Units of ours and of what serves us: those systemd knows, and those that only their journals tell of any more.
 async fn units() -> anyhow::Result<Vec<String>> {
-    let words = [
-        "systemctl",
-        "list-units",
-        "--all",
-        "--plain",
-        "--no-legend",
-        "--no-pager",
-        "ringdown*",
-        "haproxy*",
-        "keepalived*",
-    ];
-    let answer = ask(&words, LIST_LIMIT, LIST_MAX).await?;
-    let names = answer.text.lines().filter_map(|line| line.split_whitespace().next());
-    let plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
-    Ok(names.filter(plain).take(UNITS_MAX).map(str::to_owned).collect())
+    let known = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager"];
+    let known = ask(&[&known[..], &OURS].concat(), LIST_LIMIT, LIST_MAX).await?.text;
+    let told = ask(&["journalctl", "--quiet", "--field=_SYSTEMD_UNIT"], LIST_LIMIT, LIST_MAX).await?.text;
+    let is_ours = |name: &str| OURS.iter().any(|ours| name.starts_with(ours.trim_end_matches('*')));
+    let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
+    let names = known.lines().chain(told.lines()).filter_map(|line| line.split_whitespace().next());
+    let names: BTreeSet<_> = names.filter(|name| is_ours(name) && is_plain(name)).collect();
+    Ok(names.into_iter().take(UNITS_MAX).map(str::to_owned).collect())
 }
 
 /// Figures of the Redis this host uses; no key is named and no value read.
