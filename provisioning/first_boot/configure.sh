@@ -57,6 +57,7 @@ inventory() {
     ! has haproxy || front
     ! has monitoring || targets
     [ "${RINGDOWN_MONITORED:-}" != yes ] || echo '"ringdown_base_monitored": true,'
+    ! has backup || backup_facts
     echo '"ringdown_peers": ['
     for name in ${peers//,/ }; do echo "$separator$(quoted "$name")" && separator=,; done
     echo '], "ringdown_environment": {'

@@ -11,7 +11,7 @@ wanted_packages() {
         asterisk) list+=' ringdown-asterisk zstd' ;;
         haproxy) list+=' haproxy openssl' ;;
         keepalived) list+=' keepalived curl' ;;
-        backup) list+=' pgbackrest' ;;
+        backup) list+=' pgbackrest age zstd' ;;
         monitoring) list+=' prometheus prometheus-node-exporter' ;;
         *) list+=" ringdown-$name" ;;
         esac

@@ -227,6 +227,7 @@ read_variables() {
     check_peers
     check_front
     check_monitoring
+    check_backup
 }
 
 # Variables of daemons, for the playbook.

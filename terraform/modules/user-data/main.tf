@@ -30,6 +30,8 @@ locals {
     RINGDOWN_TLS_CERTIFICATE   = var.tls_certificate
     RINGDOWN_VIP               = var.vip
     RINGDOWN_VIP_PEERS         = join(",", var.vip_peers)
+    RINGDOWN_BACKUP_RECIPIENT  = var.backup_recipient
+    RINGDOWN_BACKUP_DIR        = var.backup_folder
     INSTALL_RINGDOWN_SECRETS   = var.secrets_folder
     INSTALL_RINGDOWN_KEY       = var.bundle_key
     INSTALL_RINGDOWN_FIREWALL  = var.firewall ? "" : "no"

@@ -171,6 +171,28 @@ variable "data_device" {
   }
 }
 
+variable "backup_recipient" {
+  description = "Of the component backup: the public key (age1...) copies are encrypted for. The host refuses to begin without."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.backup_recipient == "" || can(regex("^age1[a-z0-9]{58}$", var.backup_recipient))
+    error_message = "It is a public key of age-keygen (age1...); an identity (AGE-SECRET-KEY-...) does not belong into user-data."
+  }
+}
+
+variable "backup_folder" {
+  description = "Of the component backup: where copies go; empty: /var/backups/ringdown."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.backup_folder == "" || can(regex("^/[A-Za-z0-9/._-]+$", var.backup_folder))
+    error_message = "It is an absolute path."
+  }
+}
+
 variable "secrets_folder" {
   description = "A folder on the host with the secrets that hosts share, brought there by other means; only its name is told."
   type        = string
