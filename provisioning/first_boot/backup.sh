@@ -38,7 +38,7 @@ backup_facts() {
 restore_backup() {
     [ -n "${INSTALL_RINGDOWN_RESTORE:-}" ] && [ ! -e /var/lib/ringdown/restored.json ] || return 0
     begin "the backup in $INSTALL_RINGDOWN_RESTORE is restored" 'see what it said above; an older copy is chosen by INSTALL_RINGDOWN_RESTORE_TIME' 4
-    # Not in a pipe of which the end is lost: what it says is for the person and for the log.
+    # What it says is for the person and for the log; that it failed counts, whatever comes after it in the pipe.
     "$bundle/ansible/roles/backup/files/ringdown-backup" restore --from "$INSTALL_RINGDOWN_RESTORE" \
         --identity "$INSTALL_RINGDOWN_RESTORE_IDENTITY" ${INSTALL_RINGDOWN_RESTORE_TIME:+--to "$INSTALL_RINGDOWN_RESTORE_TIME"} 2>&1 |
         tee -a "$log" | while read -r line; do echo "        $line"; done

@@ -117,6 +117,8 @@ check_secrets() {
     local from=${INSTALL_RINGDOWN_SECRETS:-} missing=''
     [ -z "$from" ] || [ -d "$from" ] || refuse 78 "INSTALL_RINGDOWN_SECRETS: there is no folder $from"
     local name
+    # A backup brings all that its host had.
+    [ -z "${INSTALL_RINGDOWN_RESTORE:-}" ] || return 0
     for name in $(foreign_secrets); do
         [ -s "/var/lib/ringdown/secrets/$name" ] || { [ -n "$from" ] && [ -s "$from/$name" ]; } || missing+=" $name"
     done
