@@ -149,6 +149,8 @@ plan() {
     for name in $(daemon_variables); do say "  $name=${!name}"; done
     [ -z "$volume" ] || say "  data goes to $volume${volume_empty:+, which is empty and will be formatted}"
     [ -z "$peers" ] || say "  peers: $peers"
+    ! has haproxy || say "  a load balancer in front of ${RINGDOWN_HAPROXY_API:-this host}"
+    ! has keepalived || say "  the virtual address $RINGDOWN_VIP, shared with $RINGDOWN_VIP_PEERS"
     if [ -f /var/lib/ringdown/first-boot.json ]; then
         say '  first boot was completed here before; what is right is left alone'
     fi

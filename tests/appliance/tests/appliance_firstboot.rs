@@ -247,7 +247,7 @@ fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
     let before = tree(&host)?;
     // Variables, arguments, exit code, what is named.
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], i32, &'a str);
-    let cases: [Case; 14] = [
+    let cases: [Case; 18] = [
         (&[("RINGDOWN_COMPONENT", "all")], &[], 78, "did you mean RINGDOWN_COMPONENTS?"),
         (&[("RINGDOWN_REDDIS_URL", "redis://10.0.0.1/0")], &[], 78, "did you mean RINGDOWN_REDIS_URL?"),
         (&[("INSTALL_RINGDOWN_DRYRUN", "1")], &[], 78, "did you mean INSTALL_RINGDOWN_DRY_RUN?"),
@@ -263,6 +263,20 @@ fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
             &[],
             2,
             "REDIS_PASSWORD",
+        ),
+        (&[("RINGDOWN_COMPONENTS", "haproxy")], &[], 78, "RINGDOWN_HAPROXY_API is not set"),
+        (&[("RINGDOWN_VIP", "10.0.0.1")], &[], 78, "RINGDOWN_VIP is of a load balancer"),
+        (
+            &[("RINGDOWN_COMPONENTS", "haproxy,keepalived"), ("RINGDOWN_HAPROXY_API", "10.0.0.1")],
+            &[],
+            78,
+            "RINGDOWN_VIP is not set",
+        ),
+        (
+            &[("RINGDOWN_COMPONENTS", "monitoring"), ("RINGDOWN_MONITORING_TARGETS", "redis@10.0.0.1")],
+            &[],
+            78,
+            "redis@10.0.0.1 is not component@host",
         ),
         (&[("INSTALL_RINGDOWN_VERSION", "9.9.9")], &[], 2, "9.9.9"),
         (&[], &["--bundle", "/srv/broken"], 2, "damaged"),
@@ -410,7 +424,7 @@ mod long {
                     apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install ansible-core >/dev/null
                     ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
                     cp -r /srv/bundle/ansible /root/ansible
-                    sed -i 's/192.0.2.11/10.77.0.31/; s/192.0.2.12/10.77.0.32/' /root/ansible/inventories/two-hosts/hosts.yml";
+                    sed -i 's/192.0.2.10/10.77.0.30/; s/192.0.2.11/10.77.0.31/; s/192.0.2.12/10.77.0.32/' /root/ansible/inventories/two-hosts/hosts.yml";
         control.run_for(Duration::from_secs(120), &["sh", "-euc", line])?.success()?;
         let key = control.get("/root/.ssh/id_ed25519.pub")?;
         for host in [&data, &voice] {

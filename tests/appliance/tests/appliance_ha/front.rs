@@ -9,6 +9,7 @@ use ringdown_appliance::fleet::{Fleet, Host, checkout, wait_for};
 use serde_json::Value;
 
 use crate::cluster::{APP, Cluster, DATA, LB, VIP, address, addresses, assert_healthy, wait_installed};
+use crate::fronts::{every_front, redis_is_written};
 use crate::http::{Client, WebSocket};
 use crate::load::{Load, Tally, Watch, assert_flawless};
 
@@ -18,6 +19,8 @@ const KILLED_BAR: Duration = Duration::from_secs(2);
 const HUNG_BAR: Duration = Duration::from_secs(3);
 /// The API is back after one of its daemons was killed, or hangs.
 const API_BAR: Duration = Duration::from_secs(3);
+/// The API is back after one of its hosts is gone (DESIGN.md section 6).
+const API_HOST_BAR: Duration = Duration::from_secs(5);
 /// How long the front is watched after a fault.
 const OBSERVED: Duration = Duration::from_secs(4);
 const LIMIT: Duration = Duration::from_secs(30);
@@ -28,6 +31,7 @@ struct Front<'a> {
     app: Vec<Host>,
     data: Host,
     token: String,
+    redis_password: String,
 }
 
 fn at(port: u16) -> SocketAddr {
@@ -88,7 +92,8 @@ impl<'a> Front<'a> {
         }
         println!("appliance_ha_five_hosts {:.0} s", started.elapsed().as_secs_f64());
         let token = log_in(fleet, cluster.secret("ADMIN_PASSWORD")?)?;
-        let front = Self { fleet, lb, app, data, token };
+        let redis_password = cluster.secret("REDIS_PASSWORD")?;
+        let front = Self { fleet, lb, app, data, token, redis_password };
         front.settled()?;
         Ok(front)
     }
@@ -140,10 +145,10 @@ impl<'a> Front<'a> {
     }
 
     /// Ends a load that met a fault: clients went on within the bar, and nothing that was acknowledged is lost.
-    fn survived(&self, what: &str, load: Load) -> anyhow::Result<()> {
+    fn survived(&self, what: &str, load: Load, bar: Duration) -> anyhow::Result<()> {
         let tally = load.stop()?;
         println!("{what}: {} requests, {} failed: {:?}", tally.requests, tally.failures.len(), tally.failures);
-        report(what, tally.gap, API_BAR)?;
+        report(what, tally.gap, bar)?;
         self.settled()?;
         self.assert_kept(&tally)
     }
@@ -212,6 +217,9 @@ fn the_front_holds_while_its_parts_fail() -> anyhow::Result<()> {
 /// Reloads, a drained host, a rolling restart: nobody notices.
 fn planned_work_fails_no_request(front: &Front<'_>) -> anyhow::Result<()> {
     let holder = &front.lb[front.holder()?];
+    for balancer in LB {
+        redis_is_written(&front.app[0], balancer, &front.redis_password)?;
+    }
     let token = front.token.clone();
     let mut socket = outside(front.fleet, move || {
         let opening = format!(
@@ -341,7 +349,7 @@ fn a_daemon_fails(front: &Front<'_>, kind: &str, unit: &str) -> anyhow::Result<(
     let load = front.load(&unique(&format!("{unit}-{kind}")))?;
     let watch = front.watch()?;
     watch.outage(OBSERVED, || signal(&front.app[0], kind, &format!("ringdown-{unit}")))?;
-    front.survived(&format!("{}_{}", unit.replace('-', "_"), kind.to_lowercase()), load)
+    front.survived(&format!("{}_{}", unit.replace('-', "_"), kind.to_lowercase()), load, API_BAR)
 }
 
 fn an_application_host_loses_power(front: &mut Front<'_>) -> anyhow::Result<()> {
@@ -349,7 +357,7 @@ fn an_application_host_loses_power(front: &mut Front<'_>) -> anyhow::Result<()> 
     let watch = front.watch()?;
     watch.outage(OBSERVED, || front.app[1].power_cut())?;
     front.app[1].boot()?;
-    front.survived("application_host_power_cut", load)
+    front.survived("application_host_power_cut", load, API_HOST_BAR)
 }
 
 fn an_application_host_loses_its_network(front: &Front<'_>) -> anyhow::Result<()> {
@@ -357,7 +365,7 @@ fn an_application_host_loses_its_network(front: &Front<'_>) -> anyhow::Result<()
     let watch = front.watch()?;
     watch.outage(OBSERVED, || front.app[0].cut_network())?;
     front.app[0].restore_network()?;
-    front.survived("application_host_network_cut", load)
+    front.survived("application_host_network_cut", load, API_HOST_BAR)
 }
 
 /// First boot again, on a load balancer.
@@ -437,6 +445,7 @@ mod long {
             fault(&mut front, drawn)?;
         }
         nothing_flaps_under_load(&front)?;
+        every_front(&fleet, &front.lb[1 - front.holder()?], &front.app)?;
         too_much_is_refused(&front)?;
         fleet.passed();
         Ok(())
@@ -467,7 +476,8 @@ mod long {
             let said = monitor.sh("curl -sf 127.0.0.1:9090/api/v1/targets").ok()?;
             let said: Value = serde_json::from_str(&said).ok()?;
             let targets = said["data"]["activeTargets"].as_array()?.clone();
-            targets.iter().all(|target| target["health"] != "unknown").then_some(targets)
+            let asked = !targets.is_empty() && targets.iter().all(|target| target["health"] != "unknown");
+            asked.then_some(targets)
         })?;
         let away: Vec<_> = asked.iter().filter(|target| target["health"] != "up").collect();
         ensure!(asked.len() == 12 && away.is_empty(), "{} are asked; away: {away:?}", asked.len());

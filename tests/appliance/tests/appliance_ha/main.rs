@@ -6,5 +6,6 @@
 
 mod cluster;
 mod front;
+mod fronts;
 mod http;
 mod load;
