@@ -100,6 +100,8 @@ impl<'a> Front<'a> {
 
     /// Everything is well again: all hosts healthy, all servers up in both load balancers, one holder of the address.
     fn settled(&self) -> anyhow::Result<()> {
+        // First, since a second holder is ended by its watchdog, and is well again only then.
+        wait_for(LIMIT, "one load balancer has the address", || (self.holders() == 1).then_some(()))?;
         for host in self.lb.iter().chain(&self.app).chain([&self.data]) {
             wait_for(LIMIT, &format!("{} is healthy", host.name()), || assert_healthy(host).ok())?;
         }
@@ -108,15 +110,13 @@ impl<'a> Front<'a> {
                 let said = host.sh("/usr/lib/ringdown/front servers").ok()?;
                 (said.lines().count() == 6 && !said.contains("DOWN")).then_some(())
             })?;
-        }
-        for host in &self.lb {
             // A load balancer that failed must do well for 3 s before it may have the address again.
             wait_for(LIMIT, &format!("{} can have the address", host.name()), || {
-                let line = "journalctl --boot --unit=keepalived --output=cat | grep 'Entering .* STATE' | tail -n 1";
+                let line = "journalctl --boot --unit=keepalived --output=cat | grep -E 'Entering .* STATE|Starting Keepalived' | tail -n 1";
                 host.sh(line).ok().filter(|said| said.contains("MASTER") || said.contains("BACKUP"))
             })?;
         }
-        wait_for(LIMIT, "one load balancer has the address", || (self.holders() == 1).then_some(()))
+        self.holder().map(drop)
     }
 
     fn has_address(host: &Host) -> bool {
