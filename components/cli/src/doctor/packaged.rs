@@ -26,6 +26,11 @@ const RESTARTS_MAX: u32 = 3;
 const INODES_MIN_PERCENT: u64 = 5;
 /// Time to renew a certificate in peace.
 const CERTIFICATE_DAYS: u64 = 30;
+const API: &str = "peer: API";
+/// What says what can be restored.
+const BACKUP: &str = "/usr/sbin/ringdown-backup";
+/// It asks PostgreSQL's copies, which may be many.
+const BACKUP_LIMIT: Duration = Duration::from_secs(60);
 /// Components that need no Redis.
 const WITHOUT_REDIS: [&str; 5] = ["postgresql", "asterisk", "haproxy", "keepalived", "monitoring"];
 const DATA: &str = "/var/lib/ringdown";
@@ -52,6 +57,9 @@ pub(super) async fn examine(appliance: &Appliance) -> anyhow::Result<Vec<Finding
     findings.extend(secrets(appliance)?);
     findings.extend(certificates(appliance).await?);
     findings.extend(packet_filter().await);
+    if appliance.has("backup") {
+        findings.push(backup().await);
+    }
     findings.push(first_boot());
     if appliance.has("registrar") {
         let registrar = appliance.registrar()?.parse().context("reading where phones register")?;
@@ -240,7 +248,7 @@ async fn peers(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
         others.push(("peer: postgresql", url, 5_432));
     }
     if !appliance.has("web-api") && !appliance.api.is_empty() {
-        others.push(("peer: API", appliance.api.clone(), 80));
+        others.push((API, appliance.api.clone(), 80));
     }
     for (what, url, port) in others {
         let Some(place) = host_and_port(&url, port) else {
@@ -248,12 +256,27 @@ async fn peers(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
             continue;
         };
         findings.push(match tokio::time::timeout(LIMIT, TcpStream::connect(&place)).await {
+            Ok(Ok(connection)) if what == API => api(connection.peer_addr().context("asking who answers")?).await,
             Ok(Ok(_)) => Finding::good(what, format!("{place} answers")),
             Ok(Err(error)) => Finding::bad(what, format!("{place}: {error}"), LET_IN),
             Err(_) => Finding::bad(what, format!("{place} does not answer"), LET_IN),
         });
     }
     Ok(findings)
+}
+
+/// The API of another host: its version is this host's, or an upgrade is under way.
+async fn api(address: std::net::SocketAddr) -> Finding {
+    let own = env!("CARGO_PKG_VERSION");
+    match health::daemon_health(address).await {
+        Health { version: Some(version), .. } if version != own => Finding::warning(
+            API,
+            format!("{address} has version {version}, this host {own}"),
+            "bring all hosts to one version: two that follow each other work together, no more",
+        ),
+        Health { ready: true, .. } => Finding::good(API, format!("{address} is ready")),
+        Health { says, .. } => Finding::warning(API, format!("{address} {says}"), "ringdown doctor on that host"),
+    }
 }
 
 /// The first `host:port` of an address; `None` when there is none in it.
@@ -373,6 +396,23 @@ async fn packet_filter() -> Option<Finding> {
         }
         Err(error) => Finding::warning("packet filter", format!("{error:#}"), "install nftables"),
     })
+}
+
+/// What can be restored, in the words of the component itself.
+async fn backup() -> Finding {
+    let said = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+    match ask(&[BACKUP, "status"], BACKUP_LIMIT, ANSWER_MAX).await {
+        Ok(answer) if answer.success => Finding::good("backup", said(&answer.text)),
+        Ok(answer) => {
+            let found = said(&format!("{}\n{}", answer.text.trim(), answer.errors.trim()));
+            Finding::bad(
+                "backup",
+                found,
+                "journalctl -u 'ringdown-backup*' says why; ringdown-backup run makes a copy now",
+            )
+        }
+        Err(error) => Finding::bad("backup", format!("{error:#}"), AGAIN),
+    }
 }
 
 fn first_boot() -> Finding {

@@ -26,6 +26,8 @@ const NAMES: [&str; 11] = [
     "nonce_key",
     "private_key",
 ];
+/// Ends of such names.
+const ENDINGS: [&str; 5] = ["-pass", "_pass", "-key", "_key", "passphrase"];
 /// Shortest number that can be a caller's.
 const NUMBER_MIN: usize = 7;
 
@@ -126,7 +128,8 @@ impl Masker {
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // A name of a file with a secret is none.
-    !name.ends_with("_file") && NAMES.iter().any(|word| name.contains(word))
+    !name.ends_with("_file")
+        && (NAMES.iter().any(|word| name.contains(word)) || ENDINGS.iter().any(|ending| name.ends_with(ending)))
 }
 
 fn is_name(c: char) -> bool {
@@ -297,6 +300,7 @@ mod tests {
         check("Authorization: Bearer abc.def", "Authorization: ***");
         check("GET /x?token=abc&limit=1 took 3 ms", "GET /x?token=***&limit=1 took 3 ms");
         check("the password is wrong", "the password is wrong");
+        check("repo1-cipher-pass=abc\nrepo1-s3-key=def\n", "repo1-cipher-pass=***\nrepo1-s3-key=***\n");
         check("    auth_pass 1234\n", "auth_pass ***\n");
     }
 

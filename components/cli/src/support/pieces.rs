@@ -115,6 +115,9 @@ pub(super) async fn of_appliance(appliance: &Appliance, hours: u32) -> anyhow::R
     if appliance.has("postgresql") {
         pieces.push(Piece::facts("postgresql", command(&postgresql_words())));
     }
+    if appliance.has("backup") {
+        pieces.push(Piece::facts("backup", command(&["/usr/sbin/ringdown-backup", "status"])));
+    }
     let since = format!("-{hours}h");
     for unit in units().await? {
         let words = [
