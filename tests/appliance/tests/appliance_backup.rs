@@ -153,6 +153,7 @@ fn destroyed_hosts_come_back_from_their_copies() -> anyhow::Result<()> {
     wait_for(LOAD_LIMIT, "a minute of load", || now().is_ok_and(|now| now > copied + 70.0).then_some(()))?;
     println!("{}", data.run(&["ringdown-backup", "status"])?.success()?);
     let kept = [secrets(&data)?, secrets(&application)?];
+    what_is_wrong_is_refused(&site, &data)?;
     let cut = now()?;
     data.power_cut()?;
     application.power_cut()?;
@@ -167,8 +168,11 @@ fn destroyed_hosts_come_back_from_their_copies() -> anyhow::Result<()> {
     assert!(application.get("/etc/ringdown/acd.env")?.contains("RINGDOWN_ACD_KEEP_ENDED_S=7200"), "edits are kept");
     compare_postgresql(&site, &data, cut)?;
     compare_redis(&site, &data, copied, cut)?;
-    // It goes on: the next backup follows on the restored one, and the load finds its tenant's place taken.
+    // It goes on: the next backup follows on the restored one.
+    let old = old_copies(&site)?;
     back_up(&data, &[])?;
+    let left: Vec<_> = old.iter().map(|folder| folder.exists()).collect();
+    assert_eq!(left, [false, true, false], "one of a day is kept, for 14 days");
     data.run(&["ringdown-backup", "status"])?.success().context("a restored host is backed up again")?;
     let again = site.install(&data, DATA, "10.77.0.42", &[])?;
     assert!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
@@ -176,6 +180,37 @@ fn destroyed_hosts_come_back_from_their_copies() -> anyhow::Result<()> {
     a_point_in_time(&site, instant)?;
     fleet.passed();
     Ok(())
+}
+
+/// On a host that holds data.
+fn what_is_wrong_is_refused(site: &Site, data: &Host) -> anyhow::Result<()> {
+    let from = format!("INSTALL_RINGDOWN_RESTORE={COPIES}/data");
+    let identity = format!("INSTALL_RINGDOWN_RESTORE_IDENTITY={KEYS}/identity");
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&[&from, &identity], 2, "holds data already"),
+        (&[&from], 78, "INSTALL_RINGDOWN_RESTORE_IDENTITY is not set"),
+        (&[&from, &identity, "INSTALL_RINGDOWN_RESTORE_TIME=yesterday"], 78, "is a time like"),
+        (&["INSTALL_RINGDOWN_RESTORE=/srv/keys"], 78, "there is no backup in /srv/keys"),
+        (&["RINGDOWN_BACKUP_RECIPIENT=AGE-SECRET-KEY-1"], 78, "age-keygen"),
+    ];
+    for (variables, code, named) in cases {
+        let ran = site.install(data, DATA, "10.77.0.22", variables)?;
+        assert!(ran.code() == code && ran.stderr.contains(named), "{variables:?} names {named}: {}", ran.said());
+    }
+    Ok(())
+}
+
+/// Copies that seem to be of 20 days ago, and two of one day three days ago.
+fn old_copies(site: &Site) -> anyhow::Result<Vec<std::path::PathBuf>> {
+    let state = site.fleet.folder("copies")?.join("data/state");
+    let ages = [("-20 days", "T120000Z"), ("-3 days", "T010000Z"), ("-3 days", "T020000Z")];
+    let make = |(age, hour): (&str, &str)| {
+        let day = here(&["date", "-u", "-d", age, "+%Y%m%d"])?.success()?;
+        let folder = state.join(format!("{}{hour}", day.trim()));
+        std::fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+        Ok(folder)
+    };
+    ages.into_iter().map(make).collect()
 }
 
 fn restored(site: &Site, kept: &[String; 2]) -> anyhow::Result<[Host; 2]> {

@@ -44,6 +44,27 @@ run "a_bundle_to_download" {
   }
 }
 
+run "a_host_that_is_backed_up" {
+  command = plan
+  variables {
+    components       = ["redis", "postgresql", "backup"]
+    backup_recipient = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"
+    backup_folder    = "/mnt/copies"
+  }
+  assert {
+    condition     = strcontains(output.user_data, "    RINGDOWN_BACKUP_RECIPIENT=age1qqq") && strcontains(output.user_data, "    RINGDOWN_BACKUP_DIR=/mnt/copies\n")
+    error_message = "variables of backups reach the host"
+  }
+}
+
+run "an_identity_is_refused" {
+  command = plan
+  variables {
+    backup_recipient = "AGE-SECRET-KEY-1QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ"
+  }
+  expect_failures = [var.backup_recipient]
+}
+
 run "a_load_balancer" {
   command = plan
   variables {
