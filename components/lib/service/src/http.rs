@@ -27,7 +27,8 @@ pub struct HttpLimits {
     pub connections: usize,
     /// Longest time for a request's headers to arrive; also how long an idle connection is kept.
     pub header_wait: Duration,
-    /// Most bytes of request line and headers together; at least 8,192.
+    /// Most bytes of request line and headers together, about: checked between reads, so up to twice as many may pass. At
+    /// least 8,192.
     pub header_bytes: usize,
     /// Acknowledges at once what a peer sends: for peers that hold small messages back until then (Nagle's algorithm).
     pub prompt: bool,

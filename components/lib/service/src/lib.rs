@@ -63,6 +63,3 @@ pub use listen::BindError;
 pub use metrics::Metrics;
 pub use run::{Admin, Daemon, EXIT_FAILED, EXIT_OCCUPIED, run};
 pub use within::{TimedOut, within};
-
-#[cfg(test)]
-mod tests;
