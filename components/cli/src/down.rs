@@ -1,11 +1,13 @@
 //! `ringdown down`: tells the supervisor to stop, and waits until it has.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::arguments::{Down, Place};
 use crate::installation::Installation;
@@ -27,7 +29,8 @@ pub(crate) async fn run(place: &Place, down: &Down) -> anyhow::Result<ExitCode> 
     }
     let started = Instant::now();
     let mut progress = Progress::new(0);
-    while installation.lock().holder()?.is_some() {
+    // The lock is free a moment before its holder is gone.
+    while installation.lock().holder()?.is_some() || still_runs(holder)? {
         if started.elapsed() > Duration::from_secs(down.wait_s) {
             progress.end();
             bail!(
@@ -45,4 +48,15 @@ pub(crate) async fn run(place: &Place, down: &Down) -> anyhow::Result<ExitCode> 
     progress.end();
     output::say(format!("everything has stopped ({:.1} s)", started.elapsed().as_secs_f64()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a process is there and no corpse that waits for its parent: a corpse has no command line.
+fn still_runs(process: Pid) -> anyhow::Result<bool> {
+    match std::fs::read(format!("/proc/{process}/cmdline")) {
+        Ok(line) => Ok(!line.is_empty()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound) => Ok(false),
+        // It ended while it was read.
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("looking for process {process}")),
+    }
 }
