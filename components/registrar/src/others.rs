@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use ringdown_domain::TenantId;
 use ringdown_redis_store::{RedisPool, keys, redis};
 use ringdown_registrar_core::bindings::Aor;
-use ringdown_service::{Backoff, Life, Shutdown};
+use ringdown_service::{Backoff, Life, Readiness, Shutdown};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,6 +28,7 @@ pub(crate) struct Others {
     store: Store,
     holder: String,
     tenants: watch::Receiver<Tenants>,
+    readiness: Readiness,
     shutdown: Shutdown,
 }
 
@@ -39,7 +40,7 @@ impl Others {
         tenants: watch::Receiver<Tenants>,
         life: &Life,
     ) -> Self {
-        Self { pool, store, holder, tenants, shutdown: life.shutdown() }
+        Self { pool, store, holder, tenants, readiness: life.readiness("redis"), shutdown: life.shutdown() }
     }
 
     /// Until the daemon stops.
@@ -47,34 +48,61 @@ impl Others {
         let shutdown = self.shutdown.clone();
         tokio::select! {
             () = shutdown.requested() => Ok(()),
-            result = self.run() => result,
+            () = self.run() => Ok(()),
         }
     }
 
-    async fn run(&mut self) -> anyhow::Result<()> {
-        self.tenants.wait_for(|tenants| !tenants.is_empty()).await?;
+    async fn run(&mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
             match self.pool.pattern_subscriber(&keys::location_changed_pattern()).await {
                 Ok(mut subscriber) => {
-                    if let Some(read) = self.read_all().await {
+                    if self.hear(&mut subscriber).await {
                         backoff.reset();
-                        let until = Instant::now() + RENEW_AFTER.max(Duration::from_secs(1) * (read / READS_PER_S));
-                        self.listen(&mut subscriber, until).await;
                         continue;
                     }
                 }
-                Err(error) => log::debug!(error:% = error; "other registrars cannot be heard; trying again"),
+                Err(error) => self.readiness.waiting(format!("Redis: {error}")),
             }
             backoff.wait(&self.shutdown).await;
         }
     }
 
+    /// Until the subscription ends or is old; false when Redis went away.
+    async fn hear(&mut self, subscriber: &mut redis::aio::PubSub) -> bool {
+        let begun = Instant::now();
+        let mut messages = subscriber.on_message();
+        loop {
+            let Some(read) = self.read_all().await else {
+                self.readiness.waiting("Redis does not answer");
+                return false;
+            };
+            self.readiness.ready();
+            let until = begun + RENEW_AFTER.max(Duration::from_secs(1) * (read / READS_PER_S));
+            loop {
+                let message = tokio::select! {
+                    message = timeout_at(until, messages.next()) => message,
+                    changed = self.tenants.changed() => match changed {
+                        // A message about who is new could not be understood until now.
+                        Ok(()) => break,
+                        Err(_) => return false,
+                    },
+                };
+                let Ok(Some(message)) = message else { return true };
+                if let Some((tenant, aor)) = self.read(&message)
+                    && !self.store.reload(tenant, aor).await
+                {
+                    return false;
+                }
+            }
+        }
+    }
+
     /// How many were read; none when Redis went away.
-    async fn read_all(&self) -> Option<u32> {
+    async fn read_all(&mut self) -> Option<u32> {
         let aors: Vec<(TenantId, Aor)> = self
             .tenants
-            .borrow()
+            .borrow_and_update()
             .iter()
             .flat_map(|(tenant, (realm, entry))| {
                 entry.users.keys().map(|user| (*tenant, Aor { realm: realm.clone(), user: user.clone() }))
@@ -88,17 +116,6 @@ impl Others {
             read += 1;
         }
         Some(read)
-    }
-
-    /// Until the subscription ends or is old.
-    async fn listen(&self, subscriber: &mut redis::aio::PubSub, until: Instant) {
-        let mut messages = subscriber.on_message();
-        while let Ok(Some(message)) = timeout_at(until, messages.next()).await {
-            let Some((tenant, aor)) = self.read(&message) else { continue };
-            if !self.store.reload(tenant, aor).await {
-                return;
-            }
-        }
     }
 
     /// Whose bindings somebody else changed. What we published ourselves is known; who does not exist is left alone.
