@@ -69,7 +69,7 @@ install_packages() {
         say '  goes on where an earlier run was cut off'
     fi
     [ -f "$key" ] || { install -m 644 "$bundle/key.gpg" "$key.new" && sync "$key.new" && mv "$key.new" "$key"; }
-    local missing
+    local missing name
     missing=$(missing_packages)
     if [ -z "$missing$half" ]; then
         remove_policy
@@ -82,7 +82,14 @@ install_packages() {
     logged bundle_apt update
     # Noted before they come: --uninstall takes away what was not here before.
     dpkg-query -W -f='${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort >"$work/before"
-    bundle_apt -s --no-remove --fix-broken install $missing | sed -n 's/^Inst \([^ ]*\).*/\1/p' | sort -u | comm -23 - "$work/before" >"$work/new"
+    # Ours exactly as the bundle has them; older ones only for who goes back.
+    local exactly='' back=''
+    for name in $missing; do
+        [[ $name != ringdown-* ]] || name+="=$(dpkg-deb -f "$bundle/repository/$name"_*.deb Version)"
+        exactly+=" $name"
+    done
+    [ "${INSTALL_RINGDOWN_REPLACE:-}" != back ] || back=--allow-downgrades
+    bundle_apt -s --no-remove --fix-broken $back install $exactly | sed -n 's/^Inst \([^ ]*\).*/\1/p' | sort -u | comm -23 - "$work/before" >"$work/new"
     touch /var/lib/ringdown/installed-packages
     sort -u -o "$work/all" /var/lib/ringdown/installed-packages "$work/new"
     sync "$work/all" && cp "$work/all" /var/lib/ringdown/installed-packages.new
@@ -94,7 +101,7 @@ install_packages() {
         printf '#!/bin/sh\n# ringdown first boot\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
-    logged bundle_apt --no-remove --fix-broken install $missing
+    logged bundle_apt --no-remove --fix-broken $back install $exactly
     remove_policy
     changed+=(packages)
 }

@@ -49,7 +49,7 @@ check_system() {
 
 # What a host needs under load, by what it is: memory and disk in MB.
 needs() {
-    local memory=400 disk=700
+    local memory=400 disk=950
     ! has redis || { memory=$((memory + 300)) && disk=$((disk + 300)); }
     ! has postgresql || { memory=$((memory + 300)) && disk=$((disk + 500)); }
     ! has asterisk || { memory=$((memory + 300)) && disk=$((disk + 600)); }
@@ -67,7 +67,7 @@ check_size() {
         [ -d "$folder" ] || continue
         have=$(df -Pm "$folder" | awk 'NR==2 {print $4}')
         # Installed once, the programs are there; the data has its own bar in `ringdown doctor`.
-        [ ! -f /var/lib/ringdown/first-boot.json ] || [ "$folder" = /var/lib/ringdown ] || continue
+        [ ! -f /etc/ringdown/installed ] || [ "$folder" = /var/lib/ringdown ] || continue
         [ "$have" -ge "$disk" ] || refuse 2 "there are $have MB free in $folder; these components need $disk"
     done
 }
@@ -91,12 +91,16 @@ ports_of() {
 
 # Who listens there and is none of ours: "name (process id)".
 stranger_at() {
-    local flag=-t line id
+    local flag=-t lines line id
     [ "${1%:*}" = tcp ] || flag=-u
-    line=$(ss -H -l -n -p $flag "sport = :${1#*:}" 2>/dev/null | head -n 1)
-    [ -n "$line" ] || return 0
+    lines=$(ss -H -l -n -p $flag "sport = :${1#*:}" 2>/dev/null)
+    [ -n "$lines" ] || return 0
+    # Where ours has it already, others have it on other addresses (a simulation's phones).
+    for id in $(grep -o 'pid=[0-9]*' <<<"$lines" | cut -d = -f 2); do
+        if grep -qE '/(ringdown-[a-z-]*|haproxy|prometheus)\.service' "/proc/$id/cgroup" 2>/dev/null; then return 0; fi
+    done
+    line=$(head -n 1 <<<"$lines")
     id=$(sed -n 's/.*pid=\([0-9]*\).*/\1/p' <<<"$line")
-    if [ -n "$id" ] && grep -qE '/(ringdown-[a-z-]*|haproxy|prometheus)\.service' "/proc/$id/cgroup" 2>/dev/null; then return 0; fi
     echo "$(sed -n 's/.*users:(("\([^"]*\)".*/\1/p' <<<"$line") (process ${id:-unknown})"
 }
 
@@ -135,6 +139,7 @@ preflight() {
     step='preflight'
     check_system
     check_bundle
+    check_history
     check_values
     check_volume
     check_size

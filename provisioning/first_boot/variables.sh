@@ -20,17 +20,17 @@ describe_variables() {
 
 # Takes the file's lines into the environment; what is there already wins.
 read_file() {
-    [ -f "$given_file" ] || return 0
-    local line name value number=0
+    local file=$1 line name value number=0
+    [ -f "$file" ] || return 0
     while IFS= read -r line || [ -n "$line" ]; do
         number=$((number + 1))
         case $line in '' | \#*) continue ;; esac
         name=${line%%=*} value=${line#*=}
         [[ $line == *=* && $name =~ ^(INSTALL_)?RINGDOWN_[A-Z0-9_]+$ ]] ||
-            refuse 78 "$given_file, line $number: it is RINGDOWN_NAME=value"
+            refuse 78 "$file, line $number: it is RINGDOWN_NAME=value"
         value=${value#\"} value=${value%\"}
         [ -n "${!name:-}" ] || export "$name=$value"
-    done <"$given_file"
+    done <"$file"
 }
 
 # The known name that is fewest edits away (Levenshtein), when that is few enough.
@@ -215,12 +215,17 @@ check_values() {
         dpkg-deb --fsys-tarfile "$deb" | tar -C "$work" -xf - --wildcards './usr/bin/*'
         said=$(env -i "${settings[@]}" RINGDOWN_ARI_PASSWORD=$stand_in "$work/usr/bin/ringdown-$daemon" --check-config 2>&1) ||
             refuse 78 "$said"
+        [ "$daemon" != web-api ] || check_schema "$work/usr/bin/ringdown-web-api" "${settings[@]}"
         rm -rf "${work:?}/usr"
     done
 }
 
 read_variables() {
-    read_file
+    read_file "$given_file"
+    # What this host is, is what it was, when nobody says otherwise: a replaced one, or a new root that got its data.
+    if [ -n "${INSTALL_RINGDOWN_REPLACE:-}" ] || [ ! -f "$given_file" ]; then
+        if [ -n "${INSTALL_RINGDOWN_REPLACE:-}" ] || ! compgen -e | grep -q '^RINGDOWN_'; then read_file "$history/first-boot.env"; fi
+    fi
     check_names
     check_components
     check_addresses

@@ -2,6 +2,8 @@
 # Is it healthy, and does a call get through? Sourced by first_boot_installer.
 
 record_file=/var/lib/ringdown/first-boot.json
+# This root is what the record says; another root with the same data is not yet.
+root_mark=/etc/ringdown/installed
 
 verify() {
     [ "${INSTALL_RINGDOWN_SKIP_START:-}" != yes ] || { say 'nothing was started (INSTALL_RINGDOWN_SKIP_START)' && return 0; }
@@ -35,7 +37,7 @@ enrol() {
 
 test_call() {
     has asterisk && has registrar && [ "${INSTALL_RINGDOWN_SKIP_START:-}" != yes ] && [ "${INSTALL_RINGDOWN_SKIP_CALL:-}" != yes ] || return 0
-    [ ! -f "$record_file" ] || return 0
+    [ ! -f "$root_mark" ] || return 0
     if [ ! -s /etc/ringdown/secrets/OPERATOR_TOKEN ]; then
         say 'no test call: this host may not use the API (it has no ADMIN_PASSWORD among INSTALL_RINGDOWN_SECRETS)'
         return 0
@@ -48,6 +50,8 @@ test_call() {
 
 record() {
     step='record' advice='is the disk full?' code=4
+    keep_variables
+    keep_bundle
     local new=$record_file.new
     {
         printf '{"format": 1, "version": %s, "components": %s, "address": %s, ' "$(quoted "$version")" "$(quoted "$components")" "$(quoted "$address")"
@@ -59,6 +63,27 @@ record() {
         mv "$new" "$record_file"
         sync /var/lib/ringdown
     fi
+    echo "$version" >"$root_mark.new" && sync "$root_mark.new" && mv "$root_mark.new" "$root_mark"
+}
+
+# What was said of this host, for the next version and for another root: no secret is ever a variable.
+keep_variables() {
+    local name kept=/var/lib/ringdown/first-boot.env
+    for name in $(compgen -e | grep -E '^RINGDOWN_|^INSTALL_RINGDOWN_(FIREWALL|ALLOW_SMALL)$' | sort || true); do
+        case $name in RINGDOWN_DATA_DEVICE | RINGDOWN_DATA_DIR | RINGDOWN_CACHE_DIR) continue ;; esac
+        echo "$name=${!name}"
+    done >"$kept.new"
+    if cmp -s "$kept.new" "$kept"; then rm -f "$kept.new"; else sync "$kept.new" && mv "$kept.new" "$kept"; fi
+}
+
+# Going back to this version needs its bundle, wherever this one came from.
+keep_bundle() {
+    local kept=/var/lib/ringdown/bundles/$version
+    if [ "$bundle" = "$kept" ] || cmp -s "$bundle/SHA256SUMS" "$kept/SHA256SUMS"; then return 0; fi
+    rm -rf "$kept" "$kept.new"
+    mkdir -p "$kept.new"
+    cp -a --no-preserve=ownership --reflink=auto "$bundle/." "$kept.new/"
+    mv -T "$kept.new" "$kept"
 }
 
 summary() {

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Sim(Sim),
     /// Tell what happened to an interaction, and why
     Explain(Explain),
+    /// Take this host out of work, to another version, or away from its data
+    Host(Host),
 }
 
 #[derive(Args, Debug)]
@@ -114,6 +116,80 @@ pub(crate) struct SupportBundle {
     /// How many hours of journals
     #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..=168))]
     pub(crate) hours: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Host {
+    #[command(subcommand)]
+    pub(crate) what: HostCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Say which version is here, which one can be gone back to, and how the last replacement went
+    Status,
+    /// Take no new work: balancers send no requests, routers are handed over, new calls hear 503; wait for calls to end
+    Drain(HostDrain),
+    /// Replace this version by another one, and come back to this one by itself when the other does not work
+    Replace(HostReplace),
+    /// Go back to the version that was replaced
+    Rollback(HostRollback),
+    /// Stop everything and let go of the data volume, so that another machine can take this one's place
+    Release(HostRelease),
+    /// Go on with a replacement that was cut off (done at boot)
+    Resume,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HostDrain {
+    /// Take new work again
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// How long to wait for calls to end, in seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(crate) wait_s: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HostReplace {
+    /// The other version's bundle, a folder or a .tar
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) bundle: PathBuf,
+    /// The bundle of the version that runs, when it is not kept on the data volume
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) previous: Option<PathBuf>,
+    /// Only let the other version look at this host
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How long to wait for calls to end where they would be cut off (another Asterisk), in seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(crate) wait_s: u64,
+    /// Cut off calls that last longer than that, instead of leaving everything as it is
+    #[arg(long)]
+    pub(crate) cut_calls: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HostRollback {
+    /// How long to wait for calls to end where they would be cut off (another Asterisk), in seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(crate) wait_s: u64,
+    /// Cut off calls that last longer than that, instead of leaving everything as it is
+    #[arg(long)]
+    pub(crate) cut_calls: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HostRelease {
+    /// Work again, if no other machine has the data volume
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// How long to wait for calls to end, in seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(crate) wait_s: u64,
+    /// Cut off calls that last longer than that, instead of leaving everything as it is
+    #[arg(long)]
+    pub(crate) cut_calls: bool,
 }
 
 #[derive(Args, Debug)]

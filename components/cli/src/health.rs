@@ -13,6 +13,9 @@ use crate::supervise;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// What a drained daemon waits for.
+const DRAINED: &str = "host";
+
 /// The parts of an installation, in the order of their start.
 pub(crate) const PARTS: [&str; 8] =
     ["redis", "postgres", "web-api", "provisioner", "asterisk", "acd", "registrar", "notifier"];
@@ -26,15 +29,17 @@ pub(crate) struct Health {
     pub(crate) says: String,
     /// Its version.
     pub(crate) version: Option<String>,
+    /// The operator keeps new work away from it; it does the work it has.
+    pub(crate) drained: bool,
 }
 
 impl Health {
     fn ready(version: Option<String>) -> Self {
-        Self { ready: true, says: "ready".to_owned(), version }
+        Self { ready: true, says: "ready".to_owned(), version, drained: false }
     }
 
     fn not(says: impl Into<String>) -> Self {
-        Self { ready: false, says: says.into(), version: None }
+        Self { ready: false, says: says.into(), version: None, drained: false }
     }
 }
 
@@ -130,13 +135,17 @@ pub(crate) async fn daemon_health(address: SocketAddr) -> Health {
         return Health::ready(version);
     }
     let says = match answer.json::<Ready>().await {
+        // Nothing but the operator's mark: it is as it should be.
+        Ok(ready) if !ready.waiting.is_empty() && ready.waiting.iter().all(|one| one.part == DRAINED) => {
+            return Health { ready: true, says: "ready, drained".to_owned(), version, drained: true };
+        }
         Ok(ready) if !ready.waiting.is_empty() => {
             let parts: Vec<_> = ready.waiting.iter().map(|one| format!("{} ({})", one.part, one.why)).collect();
             format!("waits for {}", parts.join(", "))
         }
         Ok(_) | Err(_) => "is not ready".to_owned(),
     };
-    Health { ready: false, says, version }
+    Health { ready: false, says, version, drained: false }
 }
 
 /// From the metric `build_info{daemon="acd",version="0.1.0"} 1`, whatever its prefix.
@@ -145,6 +154,20 @@ async fn version(client: &reqwest::Client, address: SocketAddr) -> Option<String
     let line = text.lines().find(|line| line.contains("build_info{"))?;
     let (_, rest) = line.split_once("version=\"")?;
     rest.split('"').next().map(str::to_owned)
+}
+
+/// A number from the metrics of a daemon, whatever its prefix; none when it does not say.
+pub(crate) async fn figure(address: SocketAddr, name: &str) -> Option<u64> {
+    let client = reqwest::Client::builder().timeout(LIMIT).no_proxy().build().ok()?;
+    let text = client.get(format!("http://{address}/metrics")).send().await.ok()?.text().await.ok()?;
+    let of =
+        |line: &str| line.split_once(' ').filter(|(left, _)| left.ends_with(name)).map(|(_, value)| value.to_owned());
+    text.lines().filter(|line| !line.starts_with('#')).find_map(of)?.trim().parse().ok()
+}
+
+/// Whether a part is one of our daemons, which can be drained.
+pub(crate) fn is_daemon(part: &str) -> bool {
+    admin_port(part).is_some()
 }
 
 async fn connects(address: SocketAddr) -> bool {

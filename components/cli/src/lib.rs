@@ -5,6 +5,7 @@
 //! - `sim`: load, as the Basic ACD's simulator makes it, or real SIP calls.
 //! - `support-bundle`: what somebody who helps has to see, without secrets.
 //! - `explain`: the decisions behind an interaction, in words.
+//! - `host`: a host out of work, to another version and back ([`host`]).
 //!
 //! On a host that was set up by packages systemd runs the parts, and the same commands read `/etc/ringdown` ([`appliance`]).
 
@@ -16,6 +17,7 @@ mod doctor;
 mod down;
 mod explain;
 mod health;
+mod host;
 mod installation;
 mod operator;
 mod output;
@@ -77,5 +79,6 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::SupportBundle(bundle) => support::run(&place, &bundle).await,
         Command::Sim(sim) => sim::run(&place, sim).await,
         Command::Explain(explain) => explain::run(&place, &explain).await,
+        Command::Host(host) => host::run(&place, host).await,
     }
 }

@@ -59,7 +59,7 @@ fn read(env: &mut Reader) -> Option<Settings> {
     // The daemon's own variables are known too, so that one environment file serves both.
     let config = crate::config::Config::read(env);
     // So are those every daemon has.
-    let _others = (shared::log_level(env), shared::drain_limit(env), shared::node_name(env));
+    let _others = (shared::log_level(env), shared::drain_limit(env), shared::drain_file(env), shared::node_name(env));
     let config = config?;
     let Some(password) = config.admin_password else {
         env.fault("RINGDOWN_ADMIN_PASSWORD", "is not set; init-admin needs it, best as RINGDOWN_ADMIN_PASSWORD_FILE");

@@ -24,4 +24,5 @@ pub mod problem;
 pub mod resources;
 pub mod router;
 pub mod schema;
+pub mod schema_tool;
 pub mod writes;

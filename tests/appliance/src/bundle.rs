@@ -1,6 +1,6 @@
 //! The offline bundle that hosts are installed from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +13,37 @@ use crate::fleet::{cache, checkout, run};
 pub const INSIDE: &str = "/srv/bundle";
 /// Building packages, downloading the distribution's.
 const LIMIT: Duration = Duration::from_secs(540);
+
+/// A bundle of this checkout's programs, or of others, under another version.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn bundle_of(version: &str, programs: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new(checkout().join("provisioning/bundle"));
+    command.args(["--version", version]).arg("--out").arg(out);
+    // Packages of its own, beside those of others who build at the same time.
+    let packages = out.with_extension("packages");
+    if let Some(programs) = programs {
+        command.env("RINGDOWN_BIN_DIR", programs);
+    }
+    let mut build = Command::new(checkout().join("packaging/build"));
+    build.args(["--version", version]).arg("--out").arg(&packages).arg("deb");
+    if let Some(programs) = programs {
+        build.env("RINGDOWN_BIN_DIR", programs);
+    }
+    run(build, None, LIMIT)?.success().with_context(|| format!("building packages of {version}"))?;
+    run(
+        {
+            command.arg("--packages").arg(&packages);
+            command
+        },
+        None,
+        LIMIT,
+    )?
+    .success()
+    .with_context(|| format!("making a bundle of {version}"))
+    .map(drop)
+}
 
 /// The bundle of this checkout: the one `RINGDOWN_TEST_BUNDLE` names, which `tests/run` made, else it is made now.
 ///

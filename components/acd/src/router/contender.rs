@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ringdown_domain::TenantId;
 use ringdown_events::CompiledConfig;
 use ringdown_redis_store::{Lease, LeaseKeys, keys};
-use ringdown_service::{Backoff, Heartbeat, Readiness};
+use ringdown_service::{Backoff, Heartbeat, HeldBack, Readiness};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,8 @@ use super::tenure::{Ended, Tenure};
 
 /// How often a standby looks whether the lease is free.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// What a host that is drained leaves to the others: time for several looks.
+const STAND_BACK: Duration = Duration::from_secs(1);
 /// A loop that has not turned for this long is stuck: longer than any recovery, every wait in the loop is shorter.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
@@ -47,6 +49,10 @@ impl Contender {
         let keys = LeaseKeys { lease: keys::router_lease(self.tenant), epoch: keys::router_epoch(self.tenant) };
         while !self.stop.is_cancelled() {
             self.heartbeat.touch();
+            if self.shared.life.held() != HeldBack::Nothing {
+                // Who stands by on another host comes first; without one this host goes on routing.
+                self.pause(STAND_BACK).await;
+            }
             let ttl = self.shared.config.lease_ttl;
             match Lease::acquire(&self.shared.pool, &keys, &self.shared.holder, ttl).await {
                 Ok(Some(lease)) => self.hold(Arc::new(lease)).await,

@@ -93,6 +93,8 @@ impl Tenure {
         if let Err(ended) = self.take_configuration(contender) {
             return ended;
         }
+        let life = contender.shared.life.clone();
+        let mut held_back = std::pin::pin!(life.held_back());
         loop {
             contender.heartbeat.touch();
             let deadline = self.until_deadline(contender);
@@ -121,6 +123,8 @@ impl Tenure {
                     result
                 }
                 () = contender.stop.cancelled() => Err(self.finish(contender, idle.take(), in_flight.take()).await),
+                // Handed over in order, as at the end of the daemon.
+                () = &mut held_back => Err(self.finish(contender, idle.take(), in_flight.take()).await),
                 arrivals = self.arrivals.recv(), if room => self.take(contender, arrivals),
                 _changed = contender.configs.changed() => self.take_configuration(contender),
                 () = tokio::time::sleep(deadline), if self.caught_up => self.tick(contender),

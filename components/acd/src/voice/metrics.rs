@@ -46,7 +46,11 @@ impl VoiceMetrics {
             calls: metrics.register("voice_calls", "Calls on the node this process owns", Gauge::default()),
             connected: metrics.register("voice_connected", "1 while Asterisk's websocket is open", Gauge::default()),
             arrived: metrics.register("voice_arrived", "Calls that arrived", Counter::default()),
-            refused: metrics.register("voice_refused", "Calls for numbers nobody routes", Counter::default()),
+            refused: metrics.register(
+                "voice_refused",
+                "Calls for numbers nobody routes, and new ones while the host is drained",
+                Counter::default(),
+            ),
             ownerships: metrics.register(
                 "voice_ownerships",
                 "Times this process came to own its node",

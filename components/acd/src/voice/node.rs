@@ -15,7 +15,7 @@ use ringdown_events::{Command, VoiceEffect, VoiceEffectEntry};
 use ringdown_redis_store::{
     ConfigChange, ConfigReader, ConfigWatch, Lease, Retry, StoreError, StreamStart, keys, newest_stream_id, redis,
 };
-use ringdown_service::Readiness;
+use ringdown_service::{HeldBack, Readiness};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -44,6 +44,9 @@ const UNCLAIMED_LISTINGS: u32 = 3;
 const INBOX: usize = 4_096;
 /// Q.850 1: unallocated number; the caller hears 404.
 const UNALLOCATED: u16 = 1;
+
+/// Q.850 42: congestion; the caller's carrier hears 503 and may go another way.
+const CONGESTION: u16 = 42;
 
 /// What comes back from requests that run beside the node's task.
 enum Report {
@@ -399,6 +402,14 @@ impl Node {
             }
             return;
         };
+        if self.shared.life.held() == HeldBack::Calls {
+            self.shared.metrics.refused.inc();
+            log::info!(trunk:% = arrival.trunk; "a call was refused: this host is drained");
+            if let Err(error) = self.shared.ari.hang_up(&channel, CONGESTION).await {
+                log::warn!(error:% = error; "a refused call was not hung up");
+            }
+            return;
+        }
         self.shared.metrics.arrived.inc();
         let id = recovery::interaction_of(&channel, channel_time(&channel).unwrap_or(at_ms));
         self.unclaimed.remove(&id);

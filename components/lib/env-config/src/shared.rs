@@ -1,6 +1,7 @@
 //! Variables that several daemons have, defined once so that their texts and defaults agree.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{Reader, Url};
@@ -45,6 +46,14 @@ pub fn drain_limit(env: &mut Reader) -> Option<Duration> {
     env.duration_ms("RINGDOWN_DRAIN_MS", 0..=600_000)
         .default(10_000)
         .about("How long work in progress may take to end after SIGTERM; then it is cut off.")
+        .read()
+}
+
+/// `RINGDOWN_DRAIN_FILE`: the mark by which an operator takes this host out of work.
+pub fn drain_file(env: &mut Reader) -> Option<PathBuf> {
+    env.path("RINGDOWN_DRAIN_FILE")
+        .default("/run/ringdown/drain")
+        .about("While this file is there, this host takes no new work (`ringdown host drain`).")
         .read()
 }
 

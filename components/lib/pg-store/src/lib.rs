@@ -30,12 +30,14 @@ mod listen;
 mod manager;
 mod metrics;
 mod migrate;
+mod schema;
 mod session;
 mod store;
 
 pub use error::{PgError, Retry, Retryable, UrlError};
 pub use listen::{Nudge, Nudges};
 pub use migrate::MigrateError;
+pub use schema::{Schema, Standing, Way};
 pub use session::{Isolation, Session, Transaction};
 pub use store::{Limits, PgStore};
 pub use tokio_postgres::Row;

@@ -6,7 +6,7 @@ use ringdown_env_config::Url;
 use ringdown_service::{Clock, HttpLimits, Life};
 use ringdown_test_support::{PostgresOptions, PrivatePostgres, http_get, wait_until};
 
-use crate::{Isolation, Limits, MigrateError, Nudge, PgError, PgStore, Retry, Retryable};
+use crate::{Isolation, Limits, MigrateError, Nudge, PgError, PgStore, Retry, Retryable, Schema, Standing, Way};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -279,6 +279,51 @@ async fn daemons_that_migrate_together_apply_each_migration_once() {
     assert_eq!(house.count("SELECT count(*) FROM m").await, 1);
     let other = house.store.migrate(migrations("INSERT INTO m VALUES (2)")).await;
     assert!(matches!(other, Err(MigrateError::Refinery(_))), "a changed migration is refused: {other:?}");
+}
+
+/// The same schema as the next version knows it, which adds a column.
+fn next(works_from: i32) -> Schema {
+    let way = Way { version: 3, down: "ALTER TABLE m DROP COLUMN more", works_from };
+    let before = migrations("SELECT 1");
+    let third = refinery::Migration::unapplied("V3__third", "ALTER TABLE m ADD COLUMN more int").unwrap();
+    let all: Vec<_> = before.get_migrations().iter().cloned().chain([third]).collect();
+    Schema::new(refinery::Runner::new(&all), vec![way])
+}
+
+#[tokio::test]
+async fn versions_work_side_by_side_and_a_migration_is_taken_back() {
+    let house = house(Limits::default()).await;
+    let store = &house.store;
+    let now = || migrations("SELECT 1");
+    assert_eq!(store.standing(now()).await.unwrap(), Standing { applied: 0, known: 2 });
+    assert_eq!(store.migrate(now()).await.unwrap(), 2);
+    assert_eq!(store.migrate(next(2)).await.unwrap(), 1);
+    // The older one starts again beside it, touches nothing, and takes it back at the end.
+    assert_eq!(store.migrate(now()).await.unwrap(), 0);
+    assert_eq!(store.standing(now()).await.unwrap(), Standing { applied: 3, known: 2 });
+    house.run("INSERT INTO m (n, more) VALUES (1, 2)").await.unwrap();
+    assert_eq!(store.migrate_down(2).await.unwrap(), 1);
+    assert_eq!(house.count("SELECT count(*) FROM m").await, 1);
+    assert!(house.run("SELECT more FROM m").await.is_err(), "its column is gone");
+    assert_eq!(store.migrate_down(2).await.unwrap(), 0);
+    assert_eq!(store.migrate(next(2)).await.unwrap(), 1, "and up again");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_too_new_is_refused_and_left_alone() {
+    let house = house(Limits::default()).await;
+    let store = &house.store;
+    store.migrate(next(3)).await.unwrap();
+    let refused = store.migrate(migrations("SELECT 1")).await;
+    assert!(matches!(refused, Err(MigrateError::TooNew { applied: 3, known: 2, .. })), "{refused:?}");
+    let other = store.standing(migrations("SELECT 2")).await;
+    assert!(matches!(other, Err(MigrateError::TooNew { .. })), "another history: {other:?}");
+    assert!(
+        matches!(store.migrate_down(0).await, Err(MigrateError::TooNew { .. })),
+        "there is no way before the first"
+    );
+    assert_eq!(store.standing(next(3)).await.unwrap(), Standing { applied: 3, known: 3 });
+    assert_eq!(next(3).without_way(), [2], "who adds a migration adds a way back");
 }
 
 #[tokio::test]

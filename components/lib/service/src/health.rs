@@ -21,6 +21,8 @@ struct Parts {
     /// Loop -> when it last turned.
     pulses: BTreeMap<String, Pulse>,
     draining: bool,
+    /// Why the operator keeps new work away.
+    held_back: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,12 +52,17 @@ impl Health {
         self.parts().draining = true;
     }
 
+    pub(crate) fn hold_back(&self, why: Option<String>) {
+        self.parts().held_back = why;
+    }
+
     /// Parts that wait, with the reason; empty means ready.
     pub(crate) fn waiting(&self) -> Vec<(String, String)> {
         let parts = self.parts();
         let waits = parts.conditions.iter().filter_map(|(part, why)| Some((part.clone(), why.clone()?)));
         let draining = parts.draining.then(|| ("shutdown".to_owned(), "draining".to_owned()));
-        waits.chain(draining).collect()
+        let held_back = parts.held_back.clone().map(|why| ("host".to_owned(), why));
+        waits.chain(held_back).chain(draining).collect()
     }
 
     /// Loops that have not turned within their limit.

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
+use crate::held_back::{HeldBack, Mark};
 use crate::tasks::Tasks;
 use crate::{BindError, Clock, Heartbeat, HttpLimits, Metrics, Readiness, admin, entropy, http, listen};
 
@@ -54,6 +55,7 @@ struct Inner {
     shutdown: Shutdown,
     tasks: Arc<Tasks>,
     health: Arc<Health>,
+    mark: Mark,
     metrics: Metrics,
     stop_hooks: Mutex<Vec<StopHook>>,
 }
@@ -71,13 +73,15 @@ impl Life {
         let shutdown = Shutdown::default();
         let metrics = Metrics::new();
         admin::register_build(&metrics, name, version);
+        let health = Health::new(clock.clone());
         Self(Arc::new(Inner {
             name,
             version,
             node,
             shutdown: shutdown.clone(),
             tasks: Tasks::new(shutdown.0),
-            health: Health::new(clock.clone()),
+            mark: Mark::new(Arc::clone(&health)),
+            health,
             clock,
             metrics,
             stop_hooks: Mutex::default(),
@@ -121,6 +125,28 @@ impl Life {
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         self.0.shutdown.clone()
+    }
+
+    /// What the operator keeps away from this host now (`ringdown host drain`).
+    #[must_use]
+    pub fn held(&self) -> HeldBack {
+        self.0.mark.now()
+    }
+
+    /// Waits until the operator begins to keep something away. One who asks anew waits for the next time.
+    pub async fn held_back(&self) {
+        let mut changes = self.0.mark.changes();
+        // The mark lives as long as this life does.
+        if changes.wait_for(|held| *held == HeldBack::Nothing).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if changes.wait_for(|held| *held != HeldBack::Nothing).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.0.mark
     }
 
     /// The registry for metrics.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use ringdown_domain::NodeId;
 use ringdown_env_config::{About, Reader, Start, shared, start};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::held_back::keep_looking;
 use crate::{BindError, Clock, HttpLimits, Life, admin, http, listen, logging, systemd};
 
 /// Exit code when a task failed, or work had to be cut off at the drain limit.
@@ -51,6 +53,7 @@ struct Settings<C> {
     admin: Option<SocketAddr>,
     log_level: &'static str,
     drain_limit: Duration,
+    drain_file: PathBuf,
     node: NodeId,
 }
 
@@ -85,8 +88,16 @@ fn settings<C>(admin: Admin, env: &mut Reader, read: impl FnOnce(&mut Reader) ->
     };
     let log_level = shared::log_level(env);
     let drain_limit = shared::drain_limit(env);
+    let drain_file = shared::drain_file(env);
     let node = shared::node_name(env).and_then(|name| node(env, name));
-    Some(Settings { config: config?, admin: admin?, log_level: log_level?, drain_limit: drain_limit?, node: node? })
+    Some(Settings {
+        config: config?,
+        admin: admin?,
+        log_level: log_level?,
+        drain_limit: drain_limit?,
+        drain_file: drain_file?,
+        node: node?,
+    })
 }
 
 fn node(env: &mut Reader, name: Option<String>) -> Option<NodeId> {
@@ -125,7 +136,7 @@ where
     F: FnOnce(C, Life) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let Settings { config, admin, drain_limit, .. } = settings;
+    let Settings { config, admin, drain_limit, drain_file, .. } = settings;
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return refused(&error.into()),
@@ -134,6 +145,8 @@ where
     if let Err(error) = open_admin(life, &admin_life, admin).await {
         return refused(&error.into());
     }
+    // Before the first work is taken.
+    life.mark().look(&drain_file);
     let begun = tokio::select! {
         begun = begin(config, life.clone()) => begun,
         name = signals.next() => {
@@ -146,6 +159,7 @@ where
         return refused(&error);
     }
     let reporter = tokio::spawn(systemd::report(life.health().clone()));
+    let looker = tokio::spawn(keep_looking(life.mark().clone(), drain_file));
     if !life.shutdown().is_requested() {
         systemd::ready();
         log::info!("ready: every listener is open");
@@ -154,6 +168,7 @@ where
     let code = drain(life, drain_limit, &mut signals).await;
     // The admin port is the last to go, so that the drain can be watched.
     reporter.abort();
+    looker.abort();
     admin_life.stop(RUNTIME_END).await;
     code
 }

@@ -1,0 +1,232 @@
+//! `appliance-upgrade`: a version is replaced by the next one and comes back, under calls; hosts are replaced by other roots.
+
+#![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use ringdown_appliance::bundle::{self, bundle, bundle_of};
+use ringdown_appliance::fleet::{Fleet, Host, Ran, wait_for};
+
+const INSTALL_LIMIT: Duration = Duration::from_secs(400);
+const REPLACE_LIMIT: Duration = Duration::from_secs(400);
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+const INSTALLER: &str = "/srv/bundle/first_boot_installer";
+const NEXT: &str = "0.2.0";
+const TOO_FAR: &str = "0.3.0";
+/// The daemons of one host; Asterisk, Redis and PostgreSQL are not replaced with them.
+const DAEMONS: [&str; 5] = ["web-api", "provisioner", "acd", "registrar", "notifier"];
+const SERVERS: [&str; 3] = ["redis", "postgresql", "asterisk"];
+
+fn installer(host: &Host, variables: &[(&str, &str)], place: &str) -> anyhow::Result<Ran> {
+    let settings: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut words = vec!["env"];
+    words.extend(settings.iter().map(String::as_str));
+    words.push(place);
+    host.run_for(INSTALL_LIMIT, &words)
+}
+
+fn installed(host: &Host, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+    host.wait_running(BOOT_LIMIT)?;
+    let ran = installer(host, variables, INSTALLER)?;
+    ensure!(ran.code() == 0, "installing {}: {}", host.name(), ran.said());
+    Ok(())
+}
+
+fn replace(host: &Host, words: &[&str]) -> anyhow::Result<Ran> {
+    host.run_for(REPLACE_LIMIT, &[&["ringdown", "host"], words].concat())
+}
+
+fn versions(host: &Host) -> anyhow::Result<Vec<String>> {
+    let said = host.sh("dpkg-query -W -f='${Version}\\n' 'ringdown-*' | sort -u")?;
+    Ok(said.lines().map(str::to_owned).collect())
+}
+
+fn assert_version(host: &Host, version: &str) -> anyhow::Result<()> {
+    assert_eq!(versions(host)?, [format!("{version}-1")]);
+    let status = host.run(&["ringdown", "status"])?;
+    assert!(status.code() == 0 && !status.stdout.contains("drained"), "{}", status.said());
+    assert_eq!(host.sh("systemctl --failed --no-legend --plain")?.trim(), "");
+    assert_eq!(host.sh("ls /etc/systemd/system/ringdown-replacement.service 2>/dev/null || true")?, "");
+    Ok(())
+}
+
+fn processes(host: &Host, names: &[&'static str]) -> anyhow::Result<BTreeMap<&'static str, u32>> {
+    names.iter().map(|name| Ok((*name, host.main_pid(&format!("ringdown-{name}"))?))).collect()
+}
+
+/// Calls that come in while something else happens.
+struct Load {
+    child: Child,
+    out: PathBuf,
+    calls: u64,
+}
+
+impl Load {
+    fn begin(host: &Host, folder: &Path, calls: u64) -> anyhow::Result<Self> {
+        let out = folder.join(format!("load-{calls}.json"));
+        let error = std::fs::File::create(out.with_extension("err"))?;
+        let count = calls.to_string();
+        let words =
+            ["ringdown", "sim", "calls", "--json", "--keep", "--agents", "12", "--rate", "1.5", "--talk-ms", "5000"];
+        let mut command = host.command()?;
+        command.args(words).args(["--calls", &count]);
+        command.stdin(Stdio::null()).stdout(std::fs::File::create(&out)?).stderr(error);
+        let load = Self { child: command.spawn().context("starting the load")?, out, calls };
+        wait_for(Duration::from_secs(60), "calls are in progress", || {
+            calls_now(host).ok().filter(|count| *count >= 3)
+        })?;
+        Ok(load)
+    }
+
+    /// Waits for its end: every call was answered, by one agent, and both heard each other.
+    fn end(mut self, host: &Host) -> anyhow::Result<()> {
+        let status = wait_for(Duration::from_secs(240), "the load ends", || self.child.try_wait().transpose())??;
+        let said = std::fs::read_to_string(&self.out)?;
+        let complaint = std::fs::read_to_string(self.out.with_extension("err"))?;
+        let figure = |name: &str| -> Option<u64> {
+            let rest = said.split_once(&format!("\"{name}\":"))?.1;
+            rest.trim().split([',', '\n', '}']).next()?.trim().parse().ok()
+        };
+        ensure!(status.success(), "the load: {said}{complaint}");
+        let (offered, answered) = (figure("offered"), figure("answered"));
+        let (lost, heard) = (figure("lost"), figure("heard"));
+        let all = Some(self.calls);
+        assert_eq!((offered, answered, lost, heard), (all, all, Some(0), all), "{said}{complaint}");
+        assert_eq!(calls_now(host)?, 0, "no call is stuck");
+        Ok(())
+    }
+}
+
+fn calls_now(host: &Host) -> anyhow::Result<u64> {
+    let said = host.sh("curl -s -m 2 http://127.0.0.1:8002/metrics | sed -n 's/^[a-z_]*voice_calls //p'")?;
+    said.trim().parse().with_context(|| format!("voice_calls is {said:?}"))
+}
+
+/// No interaction was given to two agents, none is left in a queue.
+fn assert_conserved(host: &Host) -> anyhow::Result<()> {
+    let line = "export REDISCLI_AUTH=$(cat /etc/ringdown/secrets/REDIS_PASSWORD)
+        redis-cli --scan --pattern '{*}:history:*' | while read -r key; do
+            echo $(redis-cli lrange \"$key\" 0 -1 | grep -c '\"connected\"') \"$key\"
+        done | awk '{count[$1]++} END {for (times in count) print times, count[times]}'";
+    let connected = host.sh(line)?;
+    println!("connections per interaction: {}", connected.trim().replace('\n', "; "));
+    assert!(connected.lines().all(|line| line.starts_with("1 ")), "times, interactions: {connected}");
+    let live = "export REDISCLI_AUTH=$(cat /etc/ringdown/secrets/REDIS_PASSWORD)
+        for key in $(redis-cli --scan --pattern '{*}:live'; redis-cli --scan --pattern '{*}:queue'); do echo \"$key\"; done";
+    assert_eq!(host.sh(live)?.trim(), "", "nothing is stuck");
+    Ok(())
+}
+
+/// The next version with an ACD that starts and ends at once.
+fn broken_programs(fleet: &Fleet) -> anyhow::Result<PathBuf> {
+    let folder = fleet.folder("broken-programs")?;
+    let programs = std::env::var("RINGDOWN_BIN_DIR").context("RINGDOWN_BIN_DIR names the programs")?;
+    let line = "cp \"$1\"/ringdown \"$1\"/ringdown-[a-z]* \"$2\"/ && rm \"$2/ringdown-acd\"
+        echo 'int main(int count, char **words) { return count > 1 ? 0 : 1; }' | gcc -x c -o \"$2/ringdown-acd\" -";
+    let made = Command::new("sh").args(["-euc", line, "broken", &programs]).arg(&folder).status()?;
+    ensure!(made.success(), "making a broken ACD");
+    Ok(folder)
+}
+
+#[test]
+fn a_version_is_replaced_and_comes_back_under_calls() -> anyhow::Result<()> {
+    let now = bundle()?;
+    let fleet = Fleet::new()?;
+    let bundles = fleet.folder("bundles")?;
+    bundle_of(NEXT, None, &bundles.join("next"))?;
+    bundle_of(TOO_FAR, None, &bundles.join("too-far"))?;
+    bundle_of(NEXT, Some(&broken_programs(&fleet)?), &bundles.join("broken"))?;
+    let version = std::fs::read_to_string(now.join("VERSION"))?.trim().to_owned();
+    let mut host =
+        fleet.host("centre").bind_read_only(now, bundle::INSIDE).bind_read_only(&bundles, "/srv/bundles").boot()?;
+    // What it is, is said here only: the next version learns it from the data volume.
+    installed(&host, &[("RINGDOWN_COMPONENTS", "all"), ("RINGDOWN_ACD_LEASE_MS", "2500")])?;
+    assert_version(&host, &version)?;
+    what_cannot_be_is_refused_and_nothing_stops(&host)?;
+
+    let (servers, daemons) = (processes(&host, &SERVERS)?, processes(&host, &DAEMONS)?);
+    let load = Load::begin(&host, &bundles, 90)?;
+    let began = Instant::now();
+    let ran = replace(&host, &["replace", "--bundle", "/srv/bundles/next"])?;
+    assert_eq!(ran.code(), 0, "{}", ran.said());
+    println!("{}", ran.said());
+    println!("appliance_upgrade_replace {:.1} s", began.elapsed().as_secs_f64());
+    assert_version(&host, NEXT)?;
+    assert_eq!(processes(&host, &SERVERS)?, servers, "what is the same goes on");
+    let replaced = processes(&host, &DAEMONS)?;
+    assert!(DAEMONS.iter().all(|name| replaced[name] != daemons[name]), "{replaced:?}");
+    assert!(host.get("/etc/ringdown/acd.env")?.contains("\nRINGDOWN_ACD_LEASE_MS=2500\n"), "it is what it was");
+    load.end(&host)?;
+
+    let load = Load::begin(&host, &bundles, 91)?;
+    let began = Instant::now();
+    let ran = replace(&host, &["rollback"])?;
+    assert_eq!(ran.code(), 0, "{}", ran.said());
+    println!("appliance_upgrade_rollback {:.1} s", began.elapsed().as_secs_f64());
+    assert_version(&host, &version)?;
+    load.end(&host)?;
+    assert_conserved(&host)?;
+    assert_eq!(replace(&host, &["rollback"])?.code(), 1, "there is nothing before it any more");
+
+    let began = Instant::now();
+    let ran = replace(&host, &["replace", "--bundle", "/srv/bundles/broken"])?;
+    println!("appliance_upgrade_broken_is_back {:.1} s", began.elapsed().as_secs_f64());
+    assert!(ran.code() == 1 && ran.stdout.contains("did not work here"), "{}", ran.said());
+    assert_version(&host, &version)?;
+
+    a_power_cut_only_delays_it(&mut host)?;
+    fleet.passed();
+    Ok(())
+}
+
+/// The next version judges before anything stops.
+fn what_cannot_be_is_refused_and_nothing_stops(host: &Host) -> anyhow::Result<()> {
+    let before = (processes(host, &SERVERS)?, processes(host, &DAEMONS)?, versions(host)?);
+    host.sh("cp -r /srv/bundles/next /srv/flipped && printf x >>/srv/flipped/first_boot/verify.sh")?;
+    host.sh("cp -r /srv/bundles/next /srv/added && echo 'id' >/srv/added/first_boot/more.sh")?;
+    let cases = [
+        ("/srv/flipped", "damaged"),
+        ("/srv/added", "not signed"),
+        ("/srv/bundles/too-far", "can replace 0.2.0 and newer"),
+        ("/srv/nothing", "no bundle"),
+    ];
+    for (place, reason) in cases {
+        let ran = replace(host, &["replace", "--bundle", place])?;
+        assert!(ran.code() == 1 && ran.stderr.contains(reason), "{place}: {}", ran.said());
+    }
+    host.sh("echo RINGDOWN_ACD_LEASE_MS=never >/etc/ringdown/first-boot.env")?;
+    let ran = replace(host, &["replace", "--bundle", "/srv/bundles/next"])?;
+    assert!(ran.code() == 1 && ran.stderr.contains("RINGDOWN_ACD_LEASE_MS"), "{}", ran.said());
+    host.sh("rm -r /etc/ringdown/first-boot.env /srv/flipped /srv/added")?;
+    let ran = replace(host, &["replace", "--dry-run", "--bundle", "/srv/bundles/next"])?;
+    assert!(ran.code() == 0 && ran.stdout.contains("calls go on"), "{}", ran.said());
+    let same = replace(host, &["replace", "--bundle", bundle::INSIDE])?;
+    assert!(same.code() == 0 && same.stdout.contains("nothing was changed"), "{}", same.said());
+    assert_eq!((processes(host, &SERVERS)?, processes(host, &DAEMONS)?, versions(host)?), before);
+    assert!(host.run(&["test", "-e", "/run/ringdown/drain"])?.code() != 0);
+    Ok(())
+}
+
+/// In the middle of the switch.
+fn a_power_cut_only_delays_it(host: &mut Host) -> anyhow::Result<()> {
+    let mut command = host.command()?;
+    command.args(["ringdown", "host", "replace", "--bundle", "/srv/bundles/next"]);
+    let mut asked = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    wait_for(Duration::from_secs(60), "packages are being replaced", || {
+        versions(host).ok().filter(|versions| versions.len() > 1)
+    })?;
+    host.power_cut()?;
+    asked.wait()?;
+    host.boot()?;
+    let record = "/var/lib/ringdown/host/replacement.json";
+    let end = wait_for(REPLACE_LIMIT, "the replacement goes on to its end", || {
+        host.get(record).ok().filter(|text| !text.contains("\"end\": null"))
+    })?;
+    assert!(end.contains("\"end\": \"done\""), "{end}");
+    wait_for(Duration::from_secs(30), "the unit is gone", || assert_version(host, NEXT).ok())?;
+    Ok(())
+}
