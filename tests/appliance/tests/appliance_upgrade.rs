@@ -230,3 +230,180 @@ fn a_power_cut_only_delays_it(host: &mut Host) -> anyhow::Result<()> {
     wait_for(Duration::from_secs(30), "the unit is gone", || assert_version(host, NEXT).ok())?;
     Ok(())
 }
+
+/// What keeps two application hosts behind one address, as the product's HAProxy role does.
+const BALANCER: &str = "
+global
+  maxconn 1000
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 60s
+  timeout server 60s
+  retries 3
+  option redispatch 1
+  retry-on conn-failure empty-response
+  option idle-close-on-response
+  default-server check inter 500ms fall 2 rise 1
+listen api
+  bind 10.77.0.1:8000
+  balance roundrobin
+  option httpchk GET /readyz
+  server app1 10.77.0.42:8000
+  server app2 10.77.0.43:8000
+";
+const DATA: &str = "10.77.0.41";
+const APPLICATIONS: [(&str, u8, &str); 2] = [("app1", 42, "10.77.0.42"), ("app2", 43, "10.77.0.43")];
+
+/// A child that ends with the test.
+struct Beside(Child);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A root, new or not, with the bundle of a version and the data that the host of this name has.
+fn root<'a>(fleet: &'a Fleet, name: &str, number: u8, bundle: &Path) -> anyhow::Result<Host> {
+    let data = fleet.folder(&format!("data-{name}"))?;
+    let host = fleet.host(name).number(number).bind(data, "/var/lib/ringdown").bind_read_only(bundle, bundle::INSIDE);
+    let host = host.bind_read_only(fleet.folder("secrets")?, "/srv/secrets").boot()?;
+    host.wait_running(BOOT_LIMIT)?;
+    Ok(host)
+}
+
+/// Drains the host, lets go of its data and throws its root away; then a root of the other version takes its place. Gives how
+/// long it was away.
+fn replaced_by_a_root(
+    fleet: &Fleet,
+    old: Host,
+    number: u8,
+    bundle: &Path,
+    back: bool,
+) -> anyhow::Result<(Host, Duration)> {
+    let name = old.name().to_owned();
+    let began = Instant::now();
+    let ran = replace(&old, &["release"])?;
+    ensure!(ran.code() == 0, "{}", ran.said());
+    old.scrap()?;
+    let new = root(fleet, &name, number, bundle)?;
+    // Who it is, is on its data.
+    let variables: &[(&str, &str)] = if back { &[("INSTALL_RINGDOWN_REPLACE", "back")] } else { &[] };
+    let ran = installer(&new, variables, INSTALLER)?;
+    ensure!(ran.code() == 0, "{}", ran.said());
+    Ok((new, began.elapsed()))
+}
+
+fn interactions(fleet: &Fleet, token: &Path, out: &Path, count: u32) -> anyhow::Result<Beside> {
+    let programs = std::env::var("RINGDOWN_BIN_DIR").context("RINGDOWN_BIN_DIR names the programs")?;
+    let mut command = fleet.outside(&format!("{programs}/ringdown"));
+    command.args(["sim", "interactions", "--json", "--agents", "40", "--rate", "6", "--handling-ms", "3000", "--keep"]);
+    command.args(["--interactions", &count.to_string()]).env("RINGDOWN_API_URL", "http://10.77.0.1:8000");
+    command.env("RINGDOWN_API_TOKEN_FILE", token).env("RINGDOWN_DATA_DIR", out.with_extension("none"));
+    command.stdin(Stdio::null()).stdout(std::fs::File::create(out)?);
+    command.stderr(std::fs::File::create(out.with_extension("err"))?);
+    Ok(Beside(command.spawn().context("starting the load")?))
+}
+
+#[test]
+fn two_application_hosts_are_replaced_one_by_one_and_no_interaction_is_lost() -> anyhow::Result<()> {
+    let now = bundle()?;
+    let fleet = Fleet::new()?;
+    let next = fleet.folder("bundles")?.join("next");
+    bundle_of(NEXT, None, &next)?;
+    let secrets = fleet.folder("secrets")?;
+    let make = ringdown_appliance::fleet::checkout().join("provisioning/ansible/roles/base/files/make_secrets");
+    let names = ["REDIS_PASSWORD", "POSTGRES_PASSWORD", "ADMIN_PASSWORD"];
+    ensure!(Command::new(make).arg(&secrets).arg("-").args(names).stdout(Stdio::null()).status()?.success(), "secrets");
+
+    let mut data = root(&fleet, "data", 41, &now)?;
+    let peers = "10.77.0.0/24";
+    let shared = [("RINGDOWN_PEERS", peers), ("INSTALL_RINGDOWN_SECRETS", "/srv/secrets")];
+    installed(&data, &[&shared[..], &[("RINGDOWN_COMPONENTS", "redis,postgresql")]].concat())?;
+    let redis = format!("redis://{DATA}:6379/0");
+    let postgres = format!("postgres://ringdown@{DATA}:5432/ringdown");
+    let of_applications = [
+        ("RINGDOWN_COMPONENTS", "web-api,provisioner,acd,notifier"),
+        ("RINGDOWN_ACD_DUTIES", "router"),
+        ("RINGDOWN_REDIS_URL", redis.as_str()),
+        ("RINGDOWN_POSTGRES_URL", postgres.as_str()),
+        ("RINGDOWN_WEB_API_LISTEN", "0.0.0.0:8000"),
+    ];
+    let mut applications = Vec::new();
+    for (name, number, _) in APPLICATIONS {
+        let host = root(&fleet, name, number, &now)?;
+        installed(&host, &[&shared[..], &of_applications[..]].concat())?;
+        applications.push(host);
+    }
+    let file = fleet.folder("balancer")?.join("haproxy.cfg");
+    std::fs::write(&file, BALANCER)?;
+    let mut haproxy = fleet.outside("haproxy");
+    let _balancer = Beside(haproxy.arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
+    let token = fleet.folder("token")?.join("token");
+    std::fs::write(&token, applications[0].get("/etc/ringdown/secrets/OPERATOR_TOKEN")?)?;
+
+    for (round, bundle, version, back) in [("next", &next, NEXT, false), ("back", &now, "0.1.0", true)] {
+        let out = fleet.folder("load")?.join(round);
+        let mut load = interactions(&fleet, &token, &out, 700)?;
+        std::thread::sleep(Duration::from_secs(8));
+        for (place, (name, number, _)) in APPLICATIONS.into_iter().enumerate() {
+            ensure!(load.0.try_wait()?.is_none(), "the load is over before {name} is replaced");
+            let old = applications.remove(place);
+            let (new, away) = replaced_by_a_root(&fleet, old, number, bundle, back)?;
+            println!("appliance_upgrade_root_{round}_{name} {:.1} s", away.as_secs_f64());
+            assert_version(&new, version)?;
+            applications.insert(place, new);
+        }
+        let status = wait_for(Duration::from_secs(240), "the load ends", || load.0.try_wait().transpose())??;
+        let said = std::fs::read_to_string(&out)? + &std::fs::read_to_string(out.with_extension("err"))?;
+        println!("{said}");
+        ensure!(status.success() && said.contains("\"lost\": 0"), "{said}");
+        ensure!(said.contains("\"answered\": 700"), "{said}");
+    }
+    assert_conserved(&data)?;
+
+    // The data goes to another root last: meanwhile nothing can be decided.
+    let before = kept_data(&data)?;
+    let (new, away) = replaced_by_a_root(&fleet, data, 41, &next, false)?;
+    println!("appliance_upgrade_root_data {:.1} s", away.as_secs_f64());
+    data = new;
+    assert_eq!(kept_data(&data)?, before);
+    for host in &applications {
+        wait_for(Duration::from_secs(60), "applications have their stores again", || {
+            host.run(&["ringdown", "status"]).ok().filter(|ran| ran.code() == 0)
+        })?;
+    }
+    a_volume_has_one_owner(&fleet, data, &next)?;
+    fleet.passed();
+    Ok(())
+}
+
+fn kept_data(host: &Host) -> anyhow::Result<String> {
+    host.sh("export REDISCLI_AUTH=$(cat /etc/ringdown/secrets/REDIS_PASSWORD); redis-cli smembers tenants | sort
+        cd / && setpriv --reuid postgres --regid postgres --init-groups -- psql -X -q -t -A -h /run/ringdown-postgresql -U postgres \
+        -d ringdown -c 'SELECT id, name FROM tenants ORDER BY id'")
+}
+
+/// A machine that lost its power keeps its data to itself; and once another was given it, starts nothing on it.
+fn a_volume_has_one_owner(fleet: &Fleet, mut old: Host, bundle: &Path) -> anyhow::Result<()> {
+    old.power_cut()?;
+    let data = fleet.folder("data-data")?;
+    let new = fleet.host("data-new").bind(&data, "/var/lib/ringdown").bind_read_only(bundle, bundle::INSIDE).boot()?;
+    new.wait_running(BOOT_LIMIT)?;
+    let refused = installer(&new, &[], INSTALLER)?;
+    assert!(refused.code() == 2 && refused.stderr.contains("has not let go of it"), "{}", refused.said());
+    let taken = installer(&new, &[("INSTALL_RINGDOWN_TAKE_OVER", "yes")], INSTALLER)?;
+    // Its address is another, which peers need not know for this.
+    assert_eq!(taken.code(), 0, "{}", taken.said());
+    old.boot()?;
+    wait_for(BOOT_LIMIT, "the old machine has booted", || {
+        let said = old.run(&["systemctl", "is-system-running"]).ok()?.stdout;
+        (!said.contains("starting") && !said.contains("initializing")).then_some(())
+    })?;
+    assert_eq!(old.main_pid("ringdown-redis")?, 0, "it starts nothing on data of another machine");
+    assert_eq!(old.main_pid("ringdown-postgresql")?, 0, "it starts nothing on data of another machine");
+    assert_ne!(new.main_pid("ringdown-redis")?, 0);
+    Ok(())
+}

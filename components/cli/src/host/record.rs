@@ -1,14 +1,14 @@
 //! What is known of a replacement, on the data volume: which versions, which step, how it ended. Written before each step, so
 //! that a power cut leaves a course that goes on at the next boot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::FOLDER;
 use super::course::{End, Step};
-use crate::installation::write_private;
+use crate::installation::{make_private_folder, write_private};
 
 const FORMAT: u32 = 1;
 /// Steps that are kept; a course has no more than seven, and power cuts add a few.
@@ -95,6 +95,7 @@ impl Replacement {
     /// To disk, whole.
     pub(crate) fn write(&self) -> anyhow::Result<()> {
         let path = Self::path();
+        make_private_folder(Path::new(FOLDER))?;
         let text = serde_json::to_vec_pretty(self).context("writing the record")?;
         write_private(&path, &text)
     }

@@ -282,7 +282,7 @@ async fn daemons_that_migrate_together_apply_each_migration_once() {
 }
 
 /// The same schema as the next version knows it, which adds a column.
-fn next(works_from: i32) -> Schema {
+fn next_schema(works_from: i32) -> Schema {
     let way = Way { version: 3, down: "ALTER TABLE m DROP COLUMN more", works_from };
     let before = migrations("SELECT 1");
     let third = refinery::Migration::unapplied("V3__third", "ALTER TABLE m ADD COLUMN more int").unwrap();
@@ -297,7 +297,7 @@ async fn versions_work_side_by_side_and_a_migration_is_taken_back() {
     let now = || migrations("SELECT 1");
     assert_eq!(store.standing(now()).await.unwrap(), Standing { applied: 0, known: 2 });
     assert_eq!(store.migrate(now()).await.unwrap(), 2);
-    assert_eq!(store.migrate(next(2)).await.unwrap(), 1);
+    assert_eq!(store.migrate(next_schema(2)).await.unwrap(), 1);
     // The older one starts again beside it, touches nothing, and takes it back at the end.
     assert_eq!(store.migrate(now()).await.unwrap(), 0);
     assert_eq!(store.standing(now()).await.unwrap(), Standing { applied: 3, known: 2 });
@@ -306,14 +306,14 @@ async fn versions_work_side_by_side_and_a_migration_is_taken_back() {
     assert_eq!(house.count("SELECT count(*) FROM m").await, 1);
     assert!(house.run("SELECT more FROM m").await.is_err(), "its column is gone");
     assert_eq!(store.migrate_down(2).await.unwrap(), 0);
-    assert_eq!(store.migrate(next(2)).await.unwrap(), 1, "and up again");
+    assert_eq!(store.migrate(next_schema(2)).await.unwrap(), 1, "and up again");
 }
 
 #[tokio::test]
 async fn a_schema_that_is_too_new_is_refused_and_left_alone() {
     let house = house(Limits::default()).await;
     let store = &house.store;
-    store.migrate(next(3)).await.unwrap();
+    store.migrate(next_schema(3)).await.unwrap();
     let refused = store.migrate(migrations("SELECT 1")).await;
     assert!(matches!(refused, Err(MigrateError::TooNew { applied: 3, known: 2, .. })), "{refused:?}");
     let other = store.standing(migrations("SELECT 2")).await;
@@ -322,8 +322,8 @@ async fn a_schema_that_is_too_new_is_refused_and_left_alone() {
         matches!(store.migrate_down(0).await, Err(MigrateError::TooNew { .. })),
         "there is no way before the first"
     );
-    assert_eq!(store.standing(next(3)).await.unwrap(), Standing { applied: 3, known: 3 });
-    assert_eq!(next(3).without_way(), [2], "who adds a migration adds a way back");
+    assert_eq!(store.standing(next_schema(3)).await.unwrap(), Standing { applied: 3, known: 3 });
+    assert_eq!(next_schema(3).without_way(), [2], "who adds a migration adds a way back");
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ mod tests {
         let path = folder.path().join("drain");
         let health = Health::new(Clock::system());
         let mark = Mark::new(Arc::clone(&health));
-        let mut see = |text: Option<&[u8]>| {
+        let see = |text: Option<&[u8]>| {
             match text {
                 Some(text) => std::fs::write(&path, text).unwrap(),
                 None => std::fs::remove_file(&path).unwrap(),

@@ -345,6 +345,30 @@ impl Host {
         self.wait_off(CUT_LIMIT)
     }
 
+    /// Throws it away with its disk, in order when it is on: another root may take its name, its number and its data.
+    ///
+    /// # Errors
+    /// When it does not end, or something of it cannot be removed.
+    pub fn scrap(mut self) -> anyhow::Result<()> {
+        if self.is_on() {
+            self.power_off()?;
+        }
+        ip(&["netns", "delete", &self.namespace])?;
+        let mut unmount = Command::new("umount");
+        unmount.arg(&self.root);
+        // A root that was copied is no mount.
+        let unmounted = run(unmount, None, STEP_LIMIT)?.status.success();
+        let mut remove = Command::new("rm");
+        remove.args(["-rf", "--one-file-system"]).arg(&self.folder);
+        run(remove, None, Duration::from_secs(60))?
+            .success()
+            .with_context(|| format!("removing {} (was a mount: {unmounted})", self.name))?;
+        // The other end of its cable goes with the namespace, which the kernel clears away by itself.
+        wait_for(STEP_LIMIT, &format!("the cable of {} is gone", self.name), || {
+            ip(&["-n", &self.network, "link", "show", &self.plug]).is_err().then_some(())
+        })
+    }
+
     /// Off and on in order.
     ///
     /// # Errors
