@@ -96,6 +96,7 @@ stranger_at() {
     lines=$(ss -H -l -n -p $flag "sport = :${1#*:}" 2>/dev/null)
     [ -n "$lines" ] || return 0
     # Where ours has it already, others have it on other addresses (a simulation's phones).
+    # shellcheck disable=SC2013 # ids, one a word
     for id in $(grep -o 'pid=[0-9]*' <<<"$lines" | cut -d = -f 2); do
         if grep -qE '/(ringdown-[a-z-]*|haproxy|prometheus)\.service' "/proc/$id/cgroup" 2>/dev/null; then return 0; fi
     done

@@ -8,14 +8,25 @@ root_mark=/etc/ringdown/installed
 verify() {
     [ "${INSTALL_RINGDOWN_SKIP_START:-}" != yes ] || { say 'nothing was started (INSTALL_RINGDOWN_SKIP_START)' && return 0; }
     begin 'health' 'ringdown doctor' 4
-    local tries
+    local tries ended
     for tries in $(seq 1 180); do
         ! ringdown status >"$work/status" 2>&1 || { cat "$work/status" >>"$log" && break; }
-        [ $((tries % 20)) -ne 0 ] || say "  waits: $(grep -v -E ' ready |^[┌├└╞]|healthy' "$work/status" | grep '│' | tail -n +2 | head -n 1 | tr -d '│┆' | tr -s ' ')"
+        ended=$(ends_again_and_again)
+        [ -z "$ended" ] || { cat "$work/status" >>"$log" && say "  $ended ends as soon as it is started; journalctl -u $ended says why" && failed; }
+        [ $((tries % 20)) -ne 0 ] || say "  waits: $(grep -v -E ' ready[ ,]|^[┌├└╞]|healthy' "$work/status" | grep '│' | tail -n +2 | head -n 1 | tr -d '│┆' | tr -s ' ')"
         sleep 0.5
     done
     [ "$tries" -lt 180 ] || { cat "$work/status" >>"$log" && failed; }
     enrol
+}
+
+# A daemon waits for peers that are away; one that ends instead will not be healthy by waiting.
+ends_again_and_again() {
+    local name count
+    for name in $components; do
+        count=$(systemctl show --property=NRestarts --value "ringdown-$name.service")
+        if [ "${count:-0}" -ge 10 ]; then echo "ringdown-$name" && return 0; fi
+    done
 }
 
 # The operator's tool gets a token of its own, by the first administrator's log-in.

@@ -22,7 +22,7 @@ use crate::output;
 const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 /// A test call.
 const CALL_LIMIT: Duration = Duration::from_secs(120);
-/// After this many begun switches something else is wrong.
+/// What the installers said.
 const LOG: &str = "/var/log/ringdown/replacement.log";
 
 /// Goes on with the replacement that is recorded.
@@ -138,8 +138,20 @@ async fn install(release: &Release, back: bool) -> anyhow::Result<()> {
     })
     .await?;
     written.and_then(|()| writeln!(log, "{}", ended.complaint)).with_context(|| format!("writing {LOG}"))?;
-    ensure!(ended.code == 0, "the installer of {} ended with {}:\n{}", release.version, ended.code, ended.complaint);
+    let code = ended.code;
+    ensure!(code == 0, "the installer of {} ended with {code} ({}), {LOG} says more", release.version, meaning(code));
     Ok(())
+}
+
+/// Of the installer's exit codes.
+fn meaning(code: i32) -> &'static str {
+    match code {
+        2 => "it refused this host",
+        3 => "packages could not be installed",
+        4 => "it is not healthy",
+        78 => "a variable is wrong",
+        _ => "it was cut off",
+    }
 }
 
 fn open_log() -> anyhow::Result<std::fs::File> {
