@@ -504,6 +504,8 @@ mod long {
         host.reboot()?;
         wait_for(Duration::from_secs(40), "Redis is back", || assert_healthy(&host).ok())?;
         assert!(host.sh("findmnt -n -o SOURCE /var/lib/ringdown")?.contains("loop"), "it is mounted at boot");
+        let released = host.run(&["ringdown", "host", "release"])?;
+        assert_eq!(released.code(), 0, "{}", released.said());
         host.power_off()?;
         // Another host gets the disk, and is told nothing of it. Its users have other numbers.
         let next = bare(&fleet, "new")?.bind(&device.0, &device.0).boot()?;
