@@ -121,11 +121,24 @@ fn assert_conserved(host: &Host) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The same programs with a section more: to packages they are others, so daemons are started anew.
+fn next_programs(fleet: &Fleet) -> anyhow::Result<PathBuf> {
+    let folder = fleet.folder("next-programs")?;
+    let programs = std::env::var("RINGDOWN_BIN_DIR").context("RINGDOWN_BIN_DIR names the programs")?;
+    let line = "echo next >\"$2/mark\"
+        for program in ringdown ringdown-web-api ringdown-provisioner ringdown-acd ringdown-registrar ringdown-notifier; do
+            objcopy --add-section .ringdown_next=\"$2/mark\" \"$1/$program\" \"$2/$program\"
+        done";
+    let made = Command::new("sh").args(["-euc", line, "next", &programs]).arg(&folder).status()?;
+    ensure!(made.success(), "making the next version's programs");
+    Ok(folder)
+}
+
 /// The next version with an ACD that starts and ends at once.
 fn broken_programs(fleet: &Fleet) -> anyhow::Result<PathBuf> {
     let folder = fleet.folder("broken-programs")?;
-    let programs = std::env::var("RINGDOWN_BIN_DIR").context("RINGDOWN_BIN_DIR names the programs")?;
-    let line = "cp \"$1\"/ringdown \"$1\"/ringdown-[a-z]* \"$2\"/ && rm \"$2/ringdown-acd\"
+    let programs = fleet.folder("next-programs")?.to_string_lossy().into_owned();
+    let line = "cp \"$1\"/ringdown* \"$2\"/ && rm \"$2/ringdown-acd\"
         echo 'int main(int count, char **words) { return count > 1 ? 0 : 1; }' | gcc -x c -o \"$2/ringdown-acd\" -";
     let made = Command::new("sh").args(["-euc", line, "broken", &programs]).arg(&folder).status()?;
     ensure!(made.success(), "making a broken ACD");
@@ -137,7 +150,7 @@ fn a_version_is_replaced_and_comes_back_under_calls() -> anyhow::Result<()> {
     let now = bundle()?;
     let fleet = Fleet::new()?;
     let bundles = fleet.folder("bundles")?;
-    bundle_of(NEXT, None, &bundles.join("next"))?;
+    bundle_of(NEXT, Some(&next_programs(&fleet)?), &bundles.join("next"))?;
     bundle_of(TOO_FAR, None, &bundles.join("too-far"))?;
     bundle_of(NEXT, Some(&broken_programs(&fleet)?), &bundles.join("broken"))?;
     let version = std::fs::read_to_string(now.join("VERSION"))?.trim().to_owned();
@@ -266,7 +279,7 @@ impl Drop for Beside {
 }
 
 /// A root, new or not, with the bundle of a version and the data that the host of this name has.
-fn root<'a>(fleet: &'a Fleet, name: &str, number: u8, bundle: &Path) -> anyhow::Result<Host> {
+fn root(fleet: &Fleet, name: &str, number: u8, bundle: &Path) -> anyhow::Result<Host> {
     let data = fleet.folder(&format!("data-{name}"))?;
     let host = fleet.host(name).number(number).bind(data, "/var/lib/ringdown").bind_read_only(bundle, bundle::INSIDE);
     let host = host.bind_read_only(fleet.folder("secrets")?, "/srv/secrets").boot()?;
@@ -312,7 +325,7 @@ fn two_application_hosts_are_replaced_one_by_one_and_no_interaction_is_lost() ->
     let now = bundle()?;
     let fleet = Fleet::new()?;
     let next = fleet.folder("bundles")?.join("next");
-    bundle_of(NEXT, None, &next)?;
+    bundle_of(NEXT, Some(&next_programs(&fleet)?), &next)?;
     let secrets = fleet.folder("secrets")?;
     let make = ringdown_appliance::fleet::checkout().join("provisioning/ansible/roles/base/files/make_secrets");
     let names = ["REDIS_PASSWORD", "POSTGRES_PASSWORD", "ADMIN_PASSWORD"];

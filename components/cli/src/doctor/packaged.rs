@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_part_that_does_not_work_says_what_to_do() {
-        let away = Health { ready: false, says: "waits for redis".to_owned(), version: None };
+        let away = Health { ready: false, says: "waits for redis".to_owned(), version: None, drained: false };
         let ready = Health { ready: true, ..away.clone() };
         assert_eq!(running("acd", &unit("active"), &ready).verdict, Verdict::Good);
         let waits = running("acd", &unit("active"), &away);
@@ -470,7 +470,7 @@ mod tests {
         let mixed = versions(Ok(packages(&[("ringdown-base", "1.1.0-1"), ("ringdown-acd", "1.0.0-1")], &[])));
         assert!(mixed.verdict == Verdict::Bad && mixed.advice.contains("dpkg --configure -a"));
         assert_eq!(versions(Ok(packages(&[], &["ringdown-acd"]))).verdict, Verdict::Bad);
-        let old = Health { ready: true, says: String::new(), version: Some("0.9.0".to_owned()) };
+        let old = Health { ready: true, says: String::new(), version: Some("0.9.0".to_owned()), drained: false };
         let found = replaced("acd", &unit("active"), &old, &same).unwrap();
         assert_eq!(found.found, "0.9.0 runs, 1.0.0 is installed");
     }

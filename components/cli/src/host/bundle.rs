@@ -136,6 +136,15 @@ pub(crate) async fn forget_others(releases: &[&Release]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a bundle's package of Asterisk starts it in another way than this host does: then it is started anew.
+pub(crate) async fn starts_asterisk_anew(bundle: &Path) -> anyhow::Result<bool> {
+    let line = "set -- \"$1\"/repository/ringdown-asterisk_*.deb
+        for file in usr/lib/ringdown/asterisk_run usr/lib/systemd/system/ringdown-asterisk.service; do
+            dpkg-deb --fsys-tarfile \"$1\" | tar -xOf - \"./$file\" | cmp -s - \"/$file\" || echo \"$file\"
+        done";
+    Ok(!ask("sh", &["-euc", line, "compare", &bundle.to_string_lossy()]).await?.trim().is_empty())
+}
+
 /// The checksum of the Asterisk in a bundle, if it brings one.
 pub(crate) async fn asterisk_of(bundle: &Path) -> anyhow::Result<Option<String>> {
     let archive = bundle.join("asterisk-root.tar.zst");

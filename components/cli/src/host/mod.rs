@@ -18,7 +18,6 @@ mod release;
 mod unit;
 mod work;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -55,7 +54,7 @@ pub(crate) async fn run(place: &Place, host: Host) -> anyhow::Result<ExitCode> {
         HostCommand::Status => status(&appliance).await,
         HostCommand::Drain(options) => drain(&appliance, &options).await,
         HostCommand::Replace(options) => replace(&appliance, &options).await,
-        HostCommand::Rollback(options) => rollback(&options).await,
+        HostCommand::Rollback(options) => rollback(&appliance, &options).await,
         HostCommand::Release(options) => release::run(&appliance, &options).await,
         HostCommand::Resume => work::run(place).await,
     }
@@ -147,7 +146,7 @@ async fn replace(appliance: &Appliance, options: &HostReplace) -> anyhow::Result
         None => bundle::keep_previous(options.previous.as_deref(), &version).await?,
     };
     preflight(&to, "forward").await?;
-    let ends_calls = appliance.has("asterisk") && bundle::asterisk_of(&to.bundle).await? != unpacked_asterisk();
+    let ends_calls = ends_calls(appliance, &to).await?;
     if options.dry_run {
         let calls = if ends_calls { "Asterisk is replaced too: calls have to end" } else { "calls go on" };
         output::say(format!("{version} can be replaced by {} ({calls}); nothing was changed", to.version));
@@ -157,7 +156,7 @@ async fn replace(appliance: &Appliance, options: &HostReplace) -> anyhow::Result
     begin(Replacement::new(from, to, Wishes { back: false, ends_calls, wait_s, cut_calls })).await
 }
 
-async fn rollback(options: &HostRollback) -> anyhow::Result<ExitCode> {
+async fn rollback(appliance: &Appliance, options: &HostRollback) -> anyhow::Result<ExitCode> {
     refuse_if_under_way()?;
     let version = current_version()?;
     let last = Replacement::read()?;
@@ -168,13 +167,18 @@ async fn rollback(options: &HostRollback) -> anyhow::Result<ExitCode> {
     let from = bundle::kept(&version).with_context(|| format!("the bundle of {version} is not kept"))?;
     bundle::check(&to.bundle).await?;
     preflight(&to, "back").await?;
-    let ends_calls = Path::new(ASTERISK).exists() && bundle::asterisk_of(&to.bundle).await? != unpacked_asterisk();
+    let ends_calls = ends_calls(appliance, &to).await?;
     let (wait_s, cut_calls) = (options.wait_s, options.cut_calls);
     begin(Replacement::new(from, to, Wishes { back: true, ends_calls, wait_s, cut_calls })).await
 }
 
-fn unpacked_asterisk() -> Option<String> {
-    std::fs::read_to_string(ASTERISK).ok().map(|text| text.trim().to_owned())
+/// Whether this host's Asterisk, and its calls with it, ends when that version comes.
+async fn ends_calls(appliance: &Appliance, to: &Release) -> anyhow::Result<bool> {
+    if !appliance.has("asterisk") {
+        return Ok(false);
+    }
+    let unpacked = std::fs::read_to_string(ASTERISK).ok().map(|text| text.trim().to_owned());
+    Ok(bundle::asterisk_of(&to.bundle).await? != unpacked || bundle::starts_asterisk_anew(&to.bundle).await?)
 }
 
 /// The other version looks at configuration, data and version path, before anything stops.
