@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cluster::{APP, Cluster, DATA, LB, VIP, address, addresses, assert_healthy, wait_installed};
 use crate::fronts::{every_front, redis_is_written};
 use crate::http::{Client, WebSocket};
-use crate::load::{Load, Tally, Watch, assert_flawless};
+use crate::load::{LIMIT as CLIENT_LIMIT, Load, Tally, Watch, assert_flawless};
 
 /// The front is back after: its host or its network is gone, HAProxy is killed, HAProxy hangs.
 const HOST_BAR: Duration = Duration::from_secs(1);
@@ -149,6 +149,8 @@ impl<'a> Front<'a> {
         let tally = load.stop()?;
         println!("{what}: {} requests, {} failed: {:?}", tally.requests, tally.failures.len(), tally.failures);
         report(what, tally.gap, bar)?;
+        // A writer that is not answered gives up, and then is served within the bar too.
+        report(&format!("{what}_writing"), tally.writing_gap, bar + CLIENT_LIMIT)?;
         self.settled()?;
         self.assert_kept(&tally)
     }

@@ -14,7 +14,7 @@ use crate::http::{Answer, Client};
 /// Between two requests of one client.
 const PACE: Duration = Duration::from_millis(20);
 /// Longest a client waits for an answer.
-const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 /// A watch asks this often; its own limit is short, so that a lost packet is not a long gap.
 const WATCH_PACE: Duration = Duration::from_millis(10);
 const WATCH_LIMIT: Duration = Duration::from_millis(250);
@@ -25,8 +25,10 @@ pub(crate) struct Tally {
     pub(crate) requests: usize,
     /// What was no success.
     pub(crate) failures: Vec<String>,
-    /// The longest time of a client without a success.
+    /// The longest time of a reader without a success.
     pub(crate) gap: Duration,
+    /// The same of a writer. A write may have a twin in a transaction of a process that hangs; its repeat waits for the twin's end.
+    pub(crate) writing_gap: Duration,
     /// Names of what was written and acknowledged.
     pub(crate) written: Vec<String>,
 }
@@ -51,7 +53,10 @@ impl Load {
             clients.push(fleet.in_network(move || match number {
                 0 | 1 => drive(&stop, client, read),
                 2 => drive(&stop, client.without_keeping(), read),
-                _ => drive(&stop, client, |client, count| write(client, &format!("{name}-{count}"))),
+                _ => {
+                    let tally = drive(&stop, client, |client, count| write(client, &format!("{name}-{count}")));
+                    Tally { gap: Duration::ZERO, writing_gap: tally.gap, ..tally }
+                }
             })?);
         }
         Ok(Self { stop, clients })
@@ -66,6 +71,7 @@ impl Load {
             all.requests += one.requests;
             all.failures.extend(one.failures);
             all.gap = all.gap.max(one.gap);
+            all.writing_gap = all.writing_gap.max(one.writing_gap);
             all.written.extend(one.written);
         }
         Ok(all)
