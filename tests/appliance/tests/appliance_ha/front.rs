@@ -103,7 +103,8 @@ impl<'a> Front<'a> {
         // First, since a second holder is ended by its watchdog, and is well again only then.
         wait_for(LIMIT, "one load balancer has the address", || (self.holders() == 1).then_some(()))?;
         for host in self.lb.iter().chain(&self.app).chain([&self.data]) {
-            wait_for(LIMIT, &format!("{} is healthy", host.name()), || assert_healthy(host).ok())?;
+            // What is wrong is told by asking once more.
+            wait_for(LIMIT, "it is healthy", || assert_healthy(host).ok()).or_else(|_| assert_healthy(host))?;
         }
         for host in &self.lb {
             wait_for(LIMIT, &format!("{} sees all servers", host.name()), || {
