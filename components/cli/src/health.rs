@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
+use ringdown_env_config::{Secret, Url};
+use ringdown_redis_store::RedisOptions;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
@@ -66,14 +68,14 @@ pub(crate) async fn ask_component(appliance: &Appliance, component: &str) -> Hea
     }
 }
 
-/// The Redis at `url`, with the password this host has.
+/// The Redis at `url`, or the master that Sentinels elected; with the password this host has.
 pub(crate) async fn redis_of_appliance(appliance: &Appliance, url: &str) -> anyhow::Result<MultiplexedConnection> {
-    let mut info = redis::IntoConnectionInfo::into_connection_info(url)?;
-    if let Some(password) = appliance.secret("REDIS_PASSWORD")? {
-        let settings = info.redis_settings().clone().set_password(password);
-        info = info.set_redis_settings(settings);
+    let schemes = ["redis", "redis+unix", "unix", "redis+sentinel"];
+    let mut url = Url::parse(url, &schemes).map_err(|fault| anyhow::anyhow!("RINGDOWN_REDIS_URL {fault}"))?;
+    if let Some(password) = appliance.secret("REDIS_PASSWORD")?.filter(|_| !url.hosts().is_empty()) {
+        url = url.with_password(&Secret::new(password));
     }
-    open(redis::Client::open(info)?).await
+    open(RedisOptions::from_url(url.expose())?.locate().await?).await
 }
 
 /// Asks a part of an installation on this host.

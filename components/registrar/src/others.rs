@@ -6,9 +6,8 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use ringdown_domain::TenantId;
-use ringdown_redis_store::{RedisPool, keys, redis};
+use ringdown_redis_store::{RedisPool, Subscription, keys, redis};
 use ringdown_registrar_core::bindings::Aor;
 use ringdown_service::{Backoff, Life, Readiness, Shutdown};
 use tokio::sync::watch;
@@ -69,9 +68,8 @@ impl Others {
     }
 
     /// Until the subscription ends or is old; false when Redis went away.
-    async fn hear(&mut self, subscriber: &mut redis::aio::PubSub) -> bool {
+    async fn hear(&mut self, subscriber: &mut Subscription) -> bool {
         let begun = Instant::now();
-        let mut messages = subscriber.on_message();
         loop {
             let Some(read) = self.read_all().await else {
                 self.readiness.waiting("Redis does not answer");
@@ -81,7 +79,7 @@ impl Others {
             let until = begun + RENEW_AFTER.max(Duration::from_secs(1) * (read / READS_PER_S));
             loop {
                 let message = tokio::select! {
-                    message = timeout_at(until, messages.next()) => message,
+                    message = timeout_at(until, subscriber.next()) => message,
                     changed = self.tenants.changed() => match changed {
                         // A message about who is new could not be understood until now.
                         Ok(()) => break,

@@ -9,9 +9,12 @@ use crate::{Reader, Url};
 /// `RINGDOWN_REDIS_URL` with `RINGDOWN_REDIS_PASSWORD` put in: where Redis is.
 pub fn redis_url(env: &mut Reader) -> Option<Url> {
     let url = env
-        .url("RINGDOWN_REDIS_URL", &["redis", "unix", "redis+unix"])
+        .url("RINGDOWN_REDIS_URL", &["redis", "unix", "redis+unix", "redis+sentinel"])
         .default("redis://127.0.0.1:6379/0")
-        .about("Where Redis is.")
+        .about(
+            "Where Redis is. Where Sentinels elect its master, they are named: \
+             redis+sentinel://10.0.0.1:26379,10.0.0.2:26379,10.0.0.3:26379/ringdown/0.",
+        )
         .read();
     let password =
         env.secret("RINGDOWN_REDIS_PASSWORD").about("Redis' password, when it is not in the URL.").optional();
@@ -23,7 +26,10 @@ pub fn postgres_url(env: &mut Reader) -> Option<Url> {
     let url = env
         .url("RINGDOWN_POSTGRES_URL", &["postgres", "postgresql"])
         .default("postgres://ringdown@127.0.0.1:5432/ringdown")
-        .about("Where PostgreSQL is, with the database's name.")
+        .about(
+            "Where PostgreSQL is, with the database's name. Several hosts are separated by commas; with \
+             ?target_session_attrs=read-write the one that takes writes is found.",
+        )
         .read();
     let password =
         env.secret("RINGDOWN_POSTGRES_PASSWORD").about("PostgreSQL's password, when it is not in the URL.").optional();

@@ -109,7 +109,8 @@ impl From<tokio_postgres::Error> for PgError {
             "40001" | "40P01" => Self::Conflict(error),
             "57014" | "55P03" => Self::GaveUp(error),
             // At connect only: starting up, or no slot left. Nothing was sent yet.
-            "57P03" | "53300" => Self::Unavailable { why: answer.message().to_owned() },
+            // Or it is not the server that takes writes (any more), which says so before it does anything.
+            "57P03" | "53300" | "25006" => Self::Unavailable { why: answer.message().to_owned() },
             // Shut down or terminated by an operator, or the connection itself failed (class 08).
             "57P01" | "57P02" | "57P05" | "25P03" | "40003" => Self::Lost(error),
             other if other.starts_with("08") => Self::Lost(error),

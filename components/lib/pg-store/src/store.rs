@@ -25,7 +25,7 @@ const TRIES: u32 = 5;
 pub struct Limits {
     /// Most connections; PostgreSQL's default allows 100 for all daemons together.
     pub connections: u32,
-    /// Longest time to make a connection.
+    /// Longest time to make a connection; several hosts share it.
     pub connect: Duration,
     /// Longest wait for a connection of the pool.
     pub acquire: Duration,
@@ -60,9 +60,11 @@ impl PgStore {
     /// Makes the pool. Nothing is connected yet, so PostgreSQL may be down. Once per daemon: it registers metrics.
     pub fn open(life: &Life, url: &Url, limits: Limits) -> Result<Self, UrlError> {
         let mut config: Config = url.expose().parse().map_err(|_| UrlError)?;
+        // Of several hosts one may be gone without a word: all get their turn within the limit.
+        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
         config
             .application_name(format!("ringdown-{}", life.name()))
-            .connect_timeout(limits.connect)
+            .connect_timeout(limits.connect / hosts)
             .tcp_user_timeout(limits.statement + ANSWER_GRACE)
             .keepalives_idle(Duration::from_secs(15))
             .keepalives_interval(Duration::from_secs(5))

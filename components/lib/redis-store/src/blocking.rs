@@ -8,19 +8,20 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, ConnectionAddr, FromRedisValue};
 
 use crate::StoreError;
-use crate::pool::not_connected;
+use crate::place::Place;
+use crate::pool::{connect, not_connected};
 
 /// The connection. Not shared: one loop owns it. Dropping a call half-way leaves the connection unusable; call
 /// [`BlockingConnection::disconnect`] then.
 pub struct BlockingConnection {
     what: &'static str,
-    client: redis::Client,
+    place: Place,
     config: redis::AsyncConnectionConfig,
     connect_limit: Duration,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<(MultiplexedConnection, ConnectionAddr)>,
     failures: u32,
 }
 
@@ -39,11 +40,11 @@ impl BlockingConnection {
 
     pub(crate) const fn new(
         what: &'static str,
-        client: redis::Client,
+        place: Place,
         config: redis::AsyncConnectionConfig,
         connect_limit: Duration,
     ) -> Self {
-        Self { what, client, config, connect_limit, connection: None, failures: 0 }
+        Self { what, place, config, connect_limit, connection: None, failures: 0 }
     }
 
     /// Runs a command that may wait up to `wait` in Redis.
@@ -53,10 +54,13 @@ impl BlockingConnection {
     pub async fn run<T: FromRedisValue>(&mut self, cmd: &Cmd, wait: Duration) -> Result<T, StoreError> {
         let what = self.what;
         let mut connection = self.connection().await?;
-        let result = tokio::time::timeout(wait + Self::GRACE, cmd.query_async(&mut connection)).await;
-        let result = match result {
-            Ok(answer) => answer.map_err(|error| StoreError::from_redis(what, error)),
-            Err(_) => Err(StoreError::Unknown { what, detail: "Redis fell silent".to_owned() }),
+        let answer = tokio::time::timeout(wait + Self::GRACE, cmd.query_async(&mut connection));
+        let result = tokio::select! {
+            answer = answer => match answer {
+                Ok(answer) => answer.map_err(|error| StoreError::from_redis(what, error)),
+                Err(_) => Err(StoreError::Unknown { what, detail: "Redis fell silent".to_owned() }),
+            },
+            () = self.left() => Err(StoreError::Unknown { what, detail: "another Redis is master now".to_owned() }),
         };
         match &result {
             Ok(_) => self.failures = 0,
@@ -71,21 +75,29 @@ impl BlockingConnection {
     /// # Errors
     /// Redis is not available.
     pub async fn connection(&mut self) -> Result<MultiplexedConnection, StoreError> {
-        if let Some(connection) = &self.connection {
+        if let Some((connection, _)) = self.connection.as_ref().filter(|(_, address)| self.place.is(address)) {
             return Ok(connection.clone());
         }
         let what = self.what;
-        let connect = self.client.get_multiplexed_async_connection_with_config(&self.config);
+        let connect = connect(&self.place, &self.config);
         let result = match tokio::time::timeout(self.connect_limit, connect).await {
             Ok(result) => result.map_err(|error| not_connected(what, error)),
             Err(_) => Err(StoreError::Unavailable { what, detail: "connecting took too long".to_owned() }),
         };
         match result {
-            Ok(connection) => Ok(self.connection.insert(connection).clone()),
+            Ok(connection) => Ok(self.connection.insert(connection).0.clone()),
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
                 Err(error)
             }
+        }
+    }
+
+    /// Returns when the connection leads to a master that another took the place of.
+    async fn left(&self) {
+        match &self.connection {
+            Some((_, address)) => self.place.left(address).await,
+            None => std::future::pending().await,
         }
     }
 

@@ -9,14 +9,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use ringdown_domain::TenantId;
 use ringdown_events::{CompiledConfig, ConfigMeta};
 use ringdown_service::Clock;
 use serde::de::DeserializeOwned;
 
 use crate::keys::{self, ConfigPart};
-use crate::{RedisPool, Retry, StoreError};
+use crate::{RedisPool, Retry, StoreError, Subscription};
 
 /// How often readers look without being nudged.
 pub const CONFIG_POLL: Duration = Duration::from_secs(1);
@@ -175,7 +174,7 @@ pub struct ConfigWatch {
     /// Versions that could not be read, so that they are logged and reported once.
     failed: HashMap<TenantId, u64>,
     pending: VecDeque<TenantId>,
-    nudges: Option<redis::aio::PubSub>,
+    nudges: Option<Subscription>,
     look_at: Instant,
 }
 
@@ -273,7 +272,7 @@ impl ConfigWatch {
             }
         }
         let Some(subscriber) = &mut self.nudges else { return tokio::time::sleep_until(look_at).await };
-        let nudge = async { subscriber.on_message().next().await.is_some() };
+        let nudge = async { subscriber.next().await.is_some() };
         if let Ok(false) = tokio::time::timeout_at(look_at, nudge).await {
             // The subscription's connection ended; make a new one at the next look.
             self.nudges = None;

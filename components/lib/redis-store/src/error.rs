@@ -5,7 +5,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Redis could not be reached, or was loading its data: nothing was done. Safe to repeat.
+    /// Redis could not be reached, was loading its data, or is not the master (any more): nothing was done. Safe to repeat.
     #[error("{what}: Redis is not available: {detail}")]
     Unavailable {
         /// The operation.
@@ -21,7 +21,7 @@ pub enum StoreError {
         /// What was met.
         detail: String,
     },
-    /// Redis answered with an error: wrong password, wrong type, out of memory, a read-only replica.
+    /// Redis answered with an error: wrong password, wrong type, out of memory.
     #[error("{what}: Redis refused: {source}")]
     Refused {
         /// The operation.
@@ -47,12 +47,24 @@ pub enum StoreError {
     },
 }
 
+/// Whether who answered is no master, or one that too few replicas follow: refused before anything was done.
+fn is_no_master(error: &RedisError) -> bool {
+    // A command that waited is ended when its master becomes a replica; a script stops at its first write.
+    matches!(error.code(), Some("READONLY" | "NOREPLICAS" | "UNBLOCKED"))
+}
+
+/// Whether the connection is of no use after this error.
+pub(crate) fn breaks(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() || error.code() == Some("READONLY")
+}
+
 impl StoreError {
     /// Sorts an error of the client library.
     pub(crate) fn from_redis(what: &'static str, source: RedisError) -> Self {
         let detail = source.to_string();
         let kind = source.kind();
         if matches!(kind, ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown))
+            || is_no_master(&source)
             || source.is_connection_refusal()
         {
             Self::Unavailable { what, detail }

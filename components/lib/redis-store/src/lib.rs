@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`keys`] | every key name of the installation |
 //! | [`RedisPool`] | short commands and scripts, with limits, a retry rule and metrics |
+//! | [`Subscription`] | messages of channels |
 //! | [`BlockingConnection`], [`StreamReader`] | blocking reads, each on a connection of its own |
 //! | [`Lease`] | who may act for a tenant or a node, with a fencing epoch |
 //! | [`Commit`], [`Committer`] | the router's only way to write: all or nothing, and nothing after the lease is lost |
@@ -24,10 +25,12 @@ mod error;
 pub mod keys;
 mod lease;
 mod metrics;
+mod place;
 mod pool;
 pub mod session;
 pub mod snapshot;
 mod stream;
+mod subscription;
 
 pub use blocking::BlockingConnection;
 pub use command_client::{Answer, CommandClient, DEFAULT_ANSWER_LIMIT, OutcomeTail};
@@ -40,3 +43,4 @@ pub use metrics::StoreMetrics;
 pub use pool::{RedisOptions, RedisPool, RedisUrlError, Retry};
 pub use redis;
 pub use stream::{StreamEntry, StreamReader, StreamStart, newest_stream_id};
+pub use subscription::Subscription;

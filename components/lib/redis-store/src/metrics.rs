@@ -29,6 +29,8 @@ pub struct StoreMetrics {
     answers: Family<ResultLabel, Counter>,
     answer_seconds: Histogram,
     waiting_for_answer: Gauge,
+    sentinel_answers: Family<ResultLabel, Counter>,
+    moves: Counter,
 }
 
 impl Default for StoreMetrics {
@@ -40,6 +42,8 @@ impl Default for StoreMetrics {
             answers: Family::default(),
             answer_seconds: Histogram::new(latency_buckets()),
             waiting_for_answer: Gauge::default(),
+            sentinel_answers: Family::default(),
+            moves: Counter::default(),
         }
     }
 }
@@ -63,6 +67,21 @@ impl StoreMetrics {
         registry.register("answers", "Commands asked by result (outcome, unknown, not_sent)", self.answers.clone());
         registry.register("answer_seconds", "Time from a command to its outcome", self.answer_seconds.clone());
         registry.register("waiting_for_answer", "Commands whose outcome is awaited", self.waiting_for_answer.clone());
+        registry.register(
+            "sentinel_answers",
+            "Questions to Sentinels by result (ok, failed)",
+            self.sentinel_answers.clone(),
+        );
+        registry.register("moves", "Masters that Sentinels named, the first included", self.moves.clone());
+    }
+
+    pub(crate) fn sentinel(&self, ok: bool) {
+        let result = if ok { "ok" } else { "failed" };
+        self.sentinel_answers.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(crate) fn moved(&self) {
+        self.moves.inc();
     }
 
     pub(crate) fn operation(&self, operation: &'static str, ok: bool, took: Duration) {

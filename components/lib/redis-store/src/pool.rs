@@ -1,23 +1,29 @@
 //! Pooled connections for short commands and scripts.
 //!
 //! A connection that met an I/O error or a time-out is thrown away, and one that was idle for a second proves itself
-//! with a PING before its next use, so a restarted Redis costs at most one failed attempt per connection. The pool never
+//! with a PING before its next use, so a restarted Redis costs at most one failed attempt per connection. One to a master
+//! that another took the place of is thrown away, too. The pool never
 //! fails to start: a Redis that is away shows in the operations, which say whether a repeat is safe.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bb8_redis::RedisConnectionManager;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Script};
+use redis::{Cmd, ConnectionAddr, FromRedisValue, Pipeline, RedisError, Script};
 
+use crate::error::breaks;
+use crate::place::{Address, Place};
+use crate::subscription::Subscription;
 use crate::{BlockingConnection, StoreError, StoreMetrics};
+
+/// Longest time to make a connection where Redis may have moved meanwhile.
+const MOVING_CONNECT_LIMIT: Duration = Duration::from_millis(500);
 
 /// How the pool connects.
 #[derive(Clone)]
 pub struct RedisOptions {
-    client: redis::Client,
+    address: Address,
     /// Most connections. Commands are short: sixteen serve thousands of requests per second.
     pub max_connections: u32,
     /// Longest wait for one command's answer. An AOF fsync on a busy disk may take a second.
@@ -30,17 +36,21 @@ pub struct RedisOptions {
 
 /// Why a Redis URL is not accepted. Never shows the URL: it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be redis://[user:password@]host[:port][/database] or redis+unix:///path")]
+#[error(
+    "must be redis://[user:password@]host[:port][/database], redis+unix:///path or \
+     redis+sentinel://[user:password@]host[:port],host[:port],...[/name[/database]]"
+)]
 pub struct RedisUrlError;
 
 impl RedisOptions {
-    /// Options with defaults for a URL as `redis://:password@127.0.0.1:6379/0`.
+    /// Options with defaults for a URL as `redis://:password@127.0.0.1:6379/0`, or for Sentinels as
+    /// `redis+sentinel://:password@10.0.0.1:26379,10.0.0.2:26379,10.0.0.3:26379/ringdown/0`.
     ///
     /// # Errors
     /// The text is no such URL.
     pub fn from_url(url: &str) -> Result<Self, RedisUrlError> {
         Ok(Self {
-            client: redis::Client::open(url).map_err(|_| RedisUrlError)?,
+            address: Address::parse(url)?,
             max_connections: 16,
             response_limit: Duration::from_millis(1_500),
             connect_limit: Duration::from_secs(2),
@@ -49,12 +59,25 @@ impl RedisOptions {
     }
 }
 
+impl RedisOptions {
+    /// Where Redis is now, for who speaks with it in another way. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// Too few Sentinels answer within the limit for connecting.
+    pub async fn locate(&self) -> Result<redis::Client, StoreError> {
+        let what = "locate";
+        let place = self.address.clone().watch(StoreMetrics::default());
+        match tokio::time::timeout(self.connect_limit, place.client()).await {
+            Ok(client) => client.map_err(|error| not_connected(what, error)),
+            Err(_) => Err(StoreError::Unavailable { what, detail: "too few Sentinels answer".to_owned() }),
+        }
+    }
+}
+
 /// Shows the address only.
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisOptions")
-            .field("address", &self.client.get_connection_info().addr())
-            .finish_non_exhaustive()
+        f.debug_struct("RedisOptions").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -73,9 +96,10 @@ pub struct RedisPool {
     pool: bb8::Pool<Manager>,
     options: RedisOptions,
     metrics: StoreMetrics,
+    place: Place,
     config: redis::AsyncConnectionConfig,
     /// One connection for everybody, made when first used: see [`RedisPool::run_shared`].
-    shared: Arc<tokio::sync::Mutex<Option<MultiplexedConnection>>>,
+    shared: Arc<tokio::sync::Mutex<Option<(MultiplexedConnection, ConnectionAddr)>>>,
 }
 
 impl fmt::Debug for RedisPool {
@@ -94,16 +118,18 @@ impl RedisPool {
     /// A pool that connects when it is first used. Must be called within a tokio runtime.
     #[must_use]
     pub fn new(options: RedisOptions, metrics: StoreMetrics) -> Self {
-        let manager = Manager::new(&options);
+        let place = options.address.clone().watch(metrics.clone());
+        // Where Redis may move, an address that does not answer is soon not the right one any more.
+        let connect_limit = if place.can_move() { MOVING_CONNECT_LIMIT } else { options.connect_limit };
+        let config =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(Some(connect_limit)).set_response_timeout(None);
+        let manager = Manager::new(place.clone(), config.clone().set_response_timeout(Some(options.response_limit)));
         let pool = bb8::Pool::builder()
             .max_size(options.max_connections)
             .connection_timeout(options.connect_limit)
             .test_on_check_out(true)
             .build_unchecked(manager);
-        let config = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(options.connect_limit))
-            .set_response_timeout(None);
-        Self { pool, options, metrics, config, shared: Arc::default() }
+        Self { pool, options, metrics, place, config, shared: Arc::default() }
     }
 
     /// The counters this pool and all that is built on it share.
@@ -182,14 +208,14 @@ impl RedisPool {
     /// A connection of its own for blocking reads. Connects when first used.
     #[must_use]
     pub fn blocking(&self, what: &'static str) -> BlockingConnection {
-        BlockingConnection::new(what, self.options.client.clone(), self.config.clone(), self.options.connect_limit)
+        BlockingConnection::new(what, self.place.clone(), self.config.clone(), self.options.connect_limit)
     }
 
     /// A subscriber of its own.
     ///
     /// # Errors
     /// Redis is not available.
-    pub async fn subscriber(&self, channel: &str) -> Result<redis::aio::PubSub, StoreError> {
+    pub async fn subscriber(&self, channel: &str) -> Result<Subscription, StoreError> {
         self.subscribed(Channels::One(channel)).await
     }
 
@@ -197,19 +223,21 @@ impl RedisPool {
     ///
     /// # Errors
     /// Redis is not available.
-    pub async fn pattern_subscriber(&self, pattern: &str) -> Result<redis::aio::PubSub, StoreError> {
+    pub async fn pattern_subscriber(&self, pattern: &str) -> Result<Subscription, StoreError> {
         self.subscribed(Channels::Pattern(pattern)).await
     }
 
-    async fn subscribed(&self, channels: Channels<'_>) -> Result<redis::aio::PubSub, StoreError> {
+    async fn subscribed(&self, channels: Channels<'_>) -> Result<Subscription, StoreError> {
         let what = "subscribe";
         let connect = async {
-            let mut subscriber = self.options.client.get_async_pubsub().await?;
+            let client = self.place.client().await?;
+            let mut subscriber = client.get_async_pubsub().await?;
             match channels {
                 Channels::One(channel) => subscriber.subscribe(channel).await?,
                 Channels::Pattern(pattern) => subscriber.psubscribe(pattern).await?,
             }
-            Ok::<_, RedisError>(subscriber)
+            let address = client.get_connection_info().addr().clone();
+            Ok::<_, RedisError>(Subscription::new(subscriber, self.place.clone(), address))
         };
         match tokio::time::timeout(self.options.connect_limit, connect).await {
             Ok(result) => result.map_err(|error| StoreError::from_redis(what, error)),
@@ -256,10 +284,11 @@ impl RedisPool {
                 StoreError::Unavailable { what, detail: "no connection within the limit".to_owned() }
             }
         })?;
-        let result = operation.run(&mut connection.inner).await;
+        let Checked { inner, address, .. } = &mut *connection;
+        let result = while_there(&self.place, address, operation.run(inner)).await;
         connection.used_at = Instant::now();
         result.map_err(|error| {
-            connection.broken = error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error();
+            connection.broken = breaks(&error);
             StoreError::from_redis(what, error)
         })
     }
@@ -269,10 +298,10 @@ impl RedisPool {
         what: &'static str,
         operation: &Operation<'_>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.shared_connection(what).await?;
-        let result = operation.run(&mut connection).await;
+        let (mut connection, address) = self.shared_connection(what).await?;
+        let result = while_there(&self.place, &address, operation.run(&mut connection)).await;
         if let Err(error) = &result
-            && (error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error())
+            && breaks(error)
         {
             // Others may have replaced it already; one connection too many is made then, and this one is dropped.
             *self.shared.lock().await = None;
@@ -281,13 +310,16 @@ impl RedisPool {
     }
 
     /// The shared connection. Who finds none makes it while the others wait.
-    async fn shared_connection(&self, what: &'static str) -> Result<MultiplexedConnection, StoreError> {
+    async fn shared_connection(
+        &self,
+        what: &'static str,
+    ) -> Result<(MultiplexedConnection, ConnectionAddr), StoreError> {
         let mut shared = self.shared.lock().await;
-        if let Some(connection) = &*shared {
-            return Ok(connection.clone());
+        if let Some(made) = shared.as_ref().filter(|(_, address)| self.place.is(address)) {
+            return Ok(made.clone());
         }
         let config = self.config.clone().set_response_timeout(Some(self.options.response_limit));
-        let connect = self.options.client.get_multiplexed_async_connection_with_config(&config);
+        let connect = connect(&self.place, &config);
         let connection = match tokio::time::timeout(self.options.connect_limit, connect).await {
             Ok(result) => result.map_err(|error| not_connected(what, error))?,
             Err(_) => return Err(StoreError::Unavailable { what, detail: "connecting took too long".to_owned() }),
@@ -327,16 +359,43 @@ pub(crate) fn not_connected(what: &'static str, error: RedisError) -> StoreError
     if let StoreError::Unknown { what, detail } = error { StoreError::Unavailable { what, detail } } else { error }
 }
 
+/// A new connection to where Redis is, and that address.
+pub(crate) async fn connect(
+    place: &Place,
+    config: &redis::AsyncConnectionConfig,
+) -> Result<(MultiplexedConnection, ConnectionAddr), RedisError> {
+    let client = place.client().await?;
+    let connection = client.get_multiplexed_async_connection_with_config(config).await?;
+    Ok((connection, client.get_connection_info().addr().clone()))
+}
+
+/// What `work` on a connection to `address` gives, unless Redis is elsewhere before: a master that hangs is not waited for
+/// when another has its place. The outcome is unknown then.
+async fn while_there<T>(
+    place: &Place,
+    address: &ConnectionAddr,
+    work: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    tokio::select! {
+        result = work => result,
+        () = place.left(address) => Err(gone()),
+    }
+}
+
+fn gone() -> RedisError {
+    RedisError::from(std::io::Error::new(std::io::ErrorKind::NotConnected, "another Redis is master now"))
+}
+
 /// Makes and checks the pool's connections.
-#[derive(Debug)]
 struct Manager {
-    connect: RedisConnectionManager,
-    response_limit: Duration,
+    place: Place,
+    config: redis::AsyncConnectionConfig,
 }
 
 /// A connection and what the pool must know about it.
 struct Checked {
     inner: MultiplexedConnection,
+    address: ConnectionAddr,
     used_at: Instant,
     broken: bool,
 }
@@ -344,12 +403,12 @@ struct Checked {
 impl Manager {
     /// Idle for longer than this, a connection must answer a PING before it is used again.
     const TRUSTED_FOR: Duration = Duration::from_secs(1);
+    /// How long and how often a connection is tried where Redis may move meanwhile: longer than an election takes.
+    const TRY_FOR: Duration = Duration::from_secs(5);
+    const TRY_EVERY: Duration = Duration::from_millis(50);
 
-    fn new(options: &RedisOptions) -> Self {
-        let info = options.client.get_connection_info().clone();
-        // Opening a client from information that another client was opened from cannot fail: nothing is parsed.
-        let connect = RedisConnectionManager::new(info).expect("connection information of an open client");
-        Self { connect, response_limit: options.response_limit }
+    const fn new(place: Place, config: redis::AsyncConnectionConfig) -> Self {
+        Self { place, config }
     }
 }
 
@@ -358,19 +417,32 @@ impl bb8::ManageConnection for Manager {
     type Error = RedisError;
 
     async fn connect(&self) -> Result<Checked, RedisError> {
-        let mut inner = self.connect.connect().await?;
-        inner.set_response_timeout(self.response_limit);
-        Ok(Checked { inner, used_at: Instant::now(), broken: false })
+        let started = Instant::now();
+        loop {
+            match connect(&self.place, &self.config).await {
+                Ok((inner, address)) => return Ok(Checked { inner, address, used_at: Instant::now(), broken: false }),
+                // The pool's own waits between two tries grow to a second; a new master is there earlier.
+                Err(_) if self.place.can_move() && started.elapsed() < Self::TRY_FOR => {
+                    tokio::time::sleep(Self::TRY_EVERY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn is_valid(&self, connection: &mut Checked) -> Result<(), RedisError> {
+        if !self.place.is(&connection.address) {
+            return Err(gone());
+        }
         if connection.used_at.elapsed() < Self::TRUSTED_FOR {
             return Ok(());
         }
-        self.connect.is_valid(&mut connection.inner).await
+        let ping = redis::cmd("PING");
+        let pong = ping.query_async::<String>(&mut connection.inner);
+        while_there(&self.place, &connection.address, pong).await.map(drop)
     }
 
     fn has_broken(&self, connection: &mut Checked) -> bool {
-        connection.broken
+        connection.broken || !self.place.is(&connection.address)
     }
 }
