@@ -54,6 +54,9 @@ inventory() {
     echo "\"ringdown_base_start\": $([ "${INSTALL_RINGDOWN_SKIP_START:-}" = yes ] && echo false || echo true),"
     echo "\"base_daemon_restart\": $([ "${INSTALL_RINGDOWN_FORCE_RESTART:-}" = yes ] && echo true || echo false),"
     echo "\"ringdown_base_secrets_seed\": $(quoted "${INSTALL_RINGDOWN_SECRETS:-}"), \"ringdown_api_url\": $(quoted "${RINGDOWN_API_URL:-}"),"
+    # A store that is alone has this host as its only member.
+    ! has redis || echo "\"ringdown_redis_members\": $(json_list "${RINGDOWN_REDIS_MEMBERS:-$address}"),"
+    ! has postgresql || echo "\"ringdown_postgresql_members\": $(json_list "${RINGDOWN_POSTGRES_MEMBERS:-$address}"),"
     ! has haproxy || front
     ! has monitoring || targets
     [ "${RINGDOWN_MONITORED:-}" != yes ] || echo '"ringdown_base_monitored": true,'

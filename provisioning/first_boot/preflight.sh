@@ -75,7 +75,7 @@ check_size() {
 # Ports by component: protocol:port.
 ports_of() {
     case $1 in
-    redis) echo tcp:6379 ;;
+    redis) echo tcp:6379 ${RINGDOWN_REDIS_MEMBERS:+tcp:26379} ;;
     postgresql) echo tcp:5432 ;;
     web-api) if has haproxy; then echo tcp:8010; else echo tcp:8000; fi ;;
     haproxy) echo tcp:443 tcp:8000 tcp:8404 ${RINGDOWN_HAPROXY_REDIS:+tcp:12000} ${RINGDOWN_HAPROXY_CONSOLE_TLS:+tcp:8443} ${RINGDOWN_HAPROXY_API_TLS:+tcp:9443} ;;
@@ -128,12 +128,15 @@ check_secrets() {
         [ -s "/var/lib/ringdown/secrets/$name" ] || { [ -n "$from" ] && [ -s "$from/$name" ]; } || missing+=" $name"
     done
     [ -z "$missing" ] ||
-        refuse 2 "the secrets$missing belong to components on other hosts: copy them from there (/etc/ringdown/secrets) into a folder and name it by INSTALL_RINGDOWN_SECRETS"
+        refuse 2 "the secrets$missing are shared with other hosts: copy them from there (/etc/ringdown/secrets) into a folder, or make them once for all hosts ($place/ansible/roles/base/files/make_secrets FOLDER -$missing), and name the folder by INSTALL_RINGDOWN_SECRETS"
 }
 
+# Of components on other hosts, and of stores that this host shares with other members.
 foreign_secrets() {
-    has redis || { ! has_any acd registrar notifier provisioner web-api && [ -z "${RINGDOWN_HAPROXY_REDIS:-}" ]; } || echo REDIS_PASSWORD
-    has postgresql || ! has web-api || echo POSTGRES_PASSWORD
+    { has redis && [ -z "${RINGDOWN_REDIS_MEMBERS:-}" ]; } ||
+        { ! has_any redis acd registrar notifier provisioner web-api && [ -z "${RINGDOWN_HAPROXY_REDIS:-}" ]; } || echo REDIS_PASSWORD
+    { has postgresql && [ -z "${RINGDOWN_POSTGRES_MEMBERS:-}" ]; } || ! has_any postgresql web-api || echo POSTGRES_PASSWORD
+    [ -z "${RINGDOWN_POSTGRES_MEMBERS:-}" ] || echo POSTGRES_COPY_PASSWORD
 }
 
 preflight() {

@@ -33,10 +33,10 @@ uninstall() {
         systemctl disable --quiet var-lib-ringdown.mount || true
         rm -f "$volume_unit"
     fi
-    rm -f /etc/systemd/system/ringdown-{redis,redis-sentinel,postgresql,firewall}.service
+    rm -f /etc/systemd/system/ringdown-{redis,redis-sentinel,postgresql,postgresql-copies,firewall}.service
     # Copies that were made stay.
     rm -f /etc/systemd/system/ringdown-backup{,-state}.{service,timer} /usr/sbin/ringdown-backup
-    rm -rf /etc/systemd/system/ringdown-postgresql.service.d
+    rm -rf /etc/systemd/system/ringdown-{redis,postgresql}.service.d
     for name in redis-server redis-sentinel postgresql postgresql@; do
         [ "$(readlink "/etc/systemd/system/$name.service")" != /dev/null ] || rm -f "/etc/systemd/system/$name.service"
     done

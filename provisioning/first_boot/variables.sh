@@ -183,21 +183,44 @@ check_monitoring() {
 # The host may have no openssl yet: what PEM looks like is enough here, HAProxy itself reads it later.
 is_pem_pair() { grep -qs -e '-----BEGIN CERTIFICATE-----' "$1" && grep -qs -e '-----BEGIN .*PRIVATE KEY-----' "$1"; }
 
+# check_members COMPONENT VARIABLE LEAST: the addresses of several, this host's own among them.
+check_members() {
+    local member list=${!2:-} count=0
+    [ -n "$list" ] || return 0
+    has "$1" || refuse 78 "$2 is of $1, which is not among this host's components"
+    for member in ${list//,/ }; do
+        is_address "$member" || refuse 78 "$2: $member is no IPv4 address"
+        count=$((count + 1))
+    done
+    [ "$count" -ge "$3" ] || refuse 78 "$2 has $count members and needs at least $3: with fewer, none can be gone"
+    [ "$(tr ',' '\n' <<<"$list" | sort -u | wc -l)" -eq "$count" ] || refuse 78 "$2 names a member twice"
+    [[ ",$list," == *",$address,"* ]] || refuse 78 "$2: this host's address $address is not among them (RINGDOWN_ADVERTISE sets it)"
+    [ -n "$peers" ] || refuse 78 "$2 is set, and RINGDOWN_PEERS is not: the members reach each other by it"
+}
+
 # check_peer COMPONENT VARIABLE: it is here, or the variable says where.
 check_peer() {
     has "$1" || [ -n "${!2:-}" ] ||
         refuse 78 "$2 is not set, and $1 is not among this host's components: say where it is"
 }
 
+# The hosts of a URL, which may have several with commas between.
+hosts_of() {
+    sed -n 's#^[a-z+]*://\([^/@]*@\)\?\([^/?]*\).*#\2#p' <<<"$1" | tr ',' '\n' | sed 's#^\(\[[^]]*\]\|[^:]*\).*#\1#'
+}
+
 check_peers() {
     ! has_any acd registrar notifier provisioner web-api || check_peer redis RINGDOWN_REDIS_URL
     ! has web-api || check_peer postgresql RINGDOWN_POSTGRES_URL
+    check_members redis RINGDOWN_REDIS_MEMBERS 3
+    check_members postgresql RINGDOWN_POSTGRES_MEMBERS 2
     local name host
     for name in RINGDOWN_REDIS_URL RINGDOWN_POSTGRES_URL RINGDOWN_API_URL; do
         [ -n "${!name:-}" ] || continue
-        host=$(sed -n 's#^[a-z+]*://\([^/@]*@\)\?\(\[[^]]*\]\|[^/:]*\).*#\2#p' <<<"${!name}")
-        [ -n "$host" ] || refuse 78 "$name is no URL with a host"
-        getent ahosts "$host" >/dev/null || refuse 78 "$name: the name $host is not known here"
+        [ -n "$(hosts_of "${!name}")" ] || refuse 78 "$name is no URL with a host"
+        for host in $(hosts_of "${!name}"); do
+            getent ahosts "$host" >/dev/null || refuse 78 "$name: the name $host is not known here"
+        done
     done
 }
 
