@@ -22,6 +22,8 @@ locals {
     RINGDOWN_PEERS             = join(",", var.peers)
     RINGDOWN_REDIS_URL         = var.redis_url
     RINGDOWN_POSTGRES_URL      = var.postgres_url
+    RINGDOWN_REDIS_MEMBERS     = join(",", var.redis_members)
+    RINGDOWN_POSTGRES_MEMBERS  = join(",", var.postgres_members)
     RINGDOWN_API_URL           = var.api_url
     RINGDOWN_DATA_DEVICE       = var.data_device
     RINGDOWN_HAPROXY_API       = join(",", var.haproxy_api)

@@ -20,13 +20,13 @@ variable "components" {
 }
 
 variable "redis_url" {
-  description = "Where Redis is, when it is on another host: redis://192.0.2.11:6379/0. No password."
+  description = "Where Redis is, when it is on another host: redis://192.0.2.11:6379/0, or its Sentinels: redis+sentinel://192.0.2.11:26379,192.0.2.12:26379,192.0.2.13:26379/ringdown/0. No password."
   type        = string
   default     = ""
 
   validation {
-    condition     = var.redis_url == "" || can(regex("^rediss?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[0-9]{1,2})?$", var.redis_url))
-    error_message = "It is redis://HOST:PORT/DATABASE, without user and password: a secret does not belong into user-data."
+    condition     = var.redis_url == "" || can(regex("^(redis://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[0-9]{1,2})?|redis[+]sentinel://[A-Za-z0-9.-]+(:[0-9]{1,5})?(,[A-Za-z0-9.-]+(:[0-9]{1,5})?)*(/[a-z]+(/[0-9]{1,2})?)?)$", var.redis_url))
+    error_message = "It is redis://HOST:PORT/DATABASE or redis+sentinel://HOST:PORT,HOST:PORT,HOST:PORT/NAME/DATABASE, without user and password: a secret does not belong into user-data."
   }
   validation {
     condition     = var.redis_url != "" || !contains(local.absent, "redis")
@@ -35,17 +35,55 @@ variable "redis_url" {
 }
 
 variable "postgres_url" {
-  description = "Where PostgreSQL is, when it is on another host: postgres://ringdown@192.0.2.11:5432/ringdown. No password."
+  description = "Where PostgreSQL is, when it is on another host: postgres://ringdown@192.0.2.11:5432/ringdown; several members have commas between, and ?target_session_attrs=read-write&load_balance_hosts=random behind. No password."
   type        = string
   default     = ""
 
   validation {
-    condition     = var.postgres_url == "" || can(regex("^postgres(ql)?://([a-z_]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/[a-z_]+$", var.postgres_url))
+    condition     = var.postgres_url == "" || can(regex("^postgres(ql)?://([a-z_]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(,[A-Za-z0-9.-]+(:[0-9]{1,5})?)*/[a-z_]+([?]target_session_attrs=read-write(&load_balance_hosts=random)?)?$", var.postgres_url))
     error_message = "It is postgres://USER@HOST:PORT/DATABASE, without a password: a secret does not belong into user-data."
   }
   validation {
     condition     = var.postgres_url != "" || !contains(local.absent, "postgresql")
     error_message = "These components need PostgreSQL, which is not among them: say where it is."
+  }
+}
+
+variable "redis_members" {
+  description = "Of a host with redis: all hosts of one Redis, in the same order everywhere; empty: it is alone."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.redis_members) == 0 || (length(var.redis_members) >= 3 && length(distinct(var.redis_members)) == length(var.redis_members))
+    error_message = "Give three members or more, none twice: two cannot elect a master when one of them is gone."
+  }
+  validation {
+    condition     = alltrue([for member in var.redis_members : can(cidrhost("${member}/32", 0))])
+    error_message = "A member is an IPv4 address."
+  }
+  validation {
+    condition     = length(var.redis_members) == 0 || contains(local.has, "redis") && var.secrets_folder != "" && length(var.peers) > 0
+    error_message = "Members are of a host with redis, which has peers, and a folder with the secrets that members share."
+  }
+}
+
+variable "postgres_members" {
+  description = "Of a host with postgresql: all hosts of one PostgreSQL, in the same order everywhere, the first primary first; empty: it is alone."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.postgres_members) != 1 && length(distinct(var.postgres_members)) == length(var.postgres_members)
+    error_message = "Give two members or more, none twice."
+  }
+  validation {
+    condition     = alltrue([for member in var.postgres_members : can(cidrhost("${member}/32", 0))])
+    error_message = "A member is an IPv4 address."
+  }
+  validation {
+    condition     = length(var.postgres_members) == 0 || contains(local.has, "postgresql") && var.secrets_folder != "" && length(var.peers) > 0
+    error_message = "Members are of a host with postgresql, which has peers, and a folder with the secrets that members share."
   }
 }
 

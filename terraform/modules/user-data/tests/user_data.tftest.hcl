@@ -65,6 +65,47 @@ run "an_identity_is_refused" {
   expect_failures = [var.backup_recipient]
 }
 
+run "one_of_several_data_hosts" {
+  command = plan
+  variables {
+    components       = ["redis", "postgresql"]
+    redis_members    = ["192.0.2.11", "192.0.2.12", "192.0.2.13"]
+    postgres_members = ["192.0.2.11", "192.0.2.12"]
+    peers            = ["192.0.2.0/24"]
+    secrets_folder   = "/srv/secrets"
+  }
+  assert {
+    condition     = strcontains(output.user_data, "    RINGDOWN_REDIS_MEMBERS=192.0.2.11,192.0.2.12,192.0.2.13\n") && strcontains(output.user_data, "    RINGDOWN_POSTGRES_MEMBERS=192.0.2.11,192.0.2.12\n")
+    error_message = "members reach the host"
+  }
+}
+
+run "a_host_of_several_data_hosts" {
+  command = plan
+  variables {
+    components     = ["web-api"]
+    redis_url      = "redis+sentinel://192.0.2.11:26379,192.0.2.12:26379,192.0.2.13:26379/ringdown/0"
+    postgres_url   = "postgres://ringdown@192.0.2.11:5432,192.0.2.12:5432/ringdown?target_session_attrs=read-write&load_balance_hosts=random"
+    peers          = ["192.0.2.0/24"]
+    secrets_folder = "/srv/secrets"
+  }
+  assert {
+    condition     = strcontains(output.user_data, "    RINGDOWN_REDIS_URL=redis+sentinel://192.0.2.11:26379,")
+    error_message = "several members are named"
+  }
+}
+
+run "two_cannot_elect" {
+  command = plan
+  variables {
+    components     = ["redis"]
+    redis_members  = ["192.0.2.11", "192.0.2.12"]
+    peers          = ["192.0.2.0/24"]
+    secrets_folder = "/srv/secrets"
+  }
+  expect_failures = [var.redis_members]
+}
+
 run "a_load_balancer" {
   command = plan
   variables {
