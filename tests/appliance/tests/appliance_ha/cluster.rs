@@ -30,16 +30,26 @@ pub(crate) fn addresses(numbers: &[u8]) -> String {
 pub(crate) struct Cluster<'a> {
     fleet: &'a Fleet,
     secrets: PathBuf,
+    peers: &'static str,
 }
+
+/// The cluster's own hosts.
+const PEERS: &str = "10.77.0.40/29";
 
 impl<'a> Cluster<'a> {
     pub(crate) fn new(fleet: &'a Fleet) -> anyhow::Result<Self> {
         let secrets = fleet.folder("secrets")?;
         let make = checkout().join("provisioning/ansible/roles/base/files/make_secrets");
-        let names = ["REDIS_PASSWORD", "POSTGRES_PASSWORD", "ADMIN_PASSWORD"];
+        let names = ["REDIS_PASSWORD", "POSTGRES_PASSWORD", "POSTGRES_COPY_PASSWORD", "ADMIN_PASSWORD"];
         let made = std::process::Command::new(make).arg(&secrets).arg("-").args(names).output()?;
         ensure!(made.status.success(), "making the secrets that hosts share");
-        Ok(Self { fleet, secrets })
+        Ok(Self { fleet, secrets, peers: PEERS })
+    }
+
+    /// The test itself is a peer, which may use the stores.
+    pub(crate) fn with_us(mut self) -> Self {
+        self.peers = "10.77.0.40/29,10.77.0.1";
+        self
     }
 
     /// A secret that the hosts share.
@@ -49,7 +59,7 @@ impl<'a> Cluster<'a> {
 
     /// Switches on a bare host that becomes what the variables say; does not wait for it.
     pub(crate) fn start(&self, name: &str, number: u8, variables: &[(&str, &str)]) -> anyhow::Result<Host> {
-        let shared = [("RINGDOWN_PEERS", "10.77.0.40/29"), ("INSTALL_RINGDOWN_SECRETS", SECRETS)];
+        let shared = [("RINGDOWN_PEERS", self.peers), ("INSTALL_RINGDOWN_SECRETS", SECRETS)];
         let all = shared.iter().chain(variables);
         let lines: String = all.map(|(name, value)| format!("    {name}={value}\n")).collect();
         let user_data = format!(

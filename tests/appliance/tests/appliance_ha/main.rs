@@ -5,7 +5,9 @@
 #![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
 
 mod cluster;
+mod data;
 mod front;
 mod fronts;
 mod http;
 mod load;
+mod writes;
