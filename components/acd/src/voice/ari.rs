@@ -85,13 +85,11 @@ impl Ari {
         self.read::<Info>("info", request).await.map(|info| info.status.startup_time)
     }
 
-    /// Switches off the events that are most and matter least.
+    /// Has only those events sent that mean something to us ([`super::event::KINDS`]): bridges tell as much as calls do.
     pub(crate) async fn filter_events(&self) -> Result<(), AriError> {
-        let kinds =
-            ["ChannelVarset", "ChannelDialplan", "ChannelConnectedLine", "ChannelEnteredBridge", "ChannelLeftBridge"];
-        let disallowed: Vec<_> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
+        let allowed: Vec<_> = super::event::KINDS.iter().map(|kind| json!({ "type": kind })).collect();
         let url = format!("{}/applications/acd/eventFilter", self.base);
-        self.order("filter", self.client.put(url).json(&json!({ "disallowed": disallowed }))).await
+        self.order("filter", self.client.put(url).json(&json!({ "allowed": allowed }))).await
     }
 
     /// Sends ourselves an event behind everything that is queued for this connection.

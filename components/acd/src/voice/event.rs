@@ -51,6 +51,17 @@ pub(crate) struct Arrival {
     pub(crate) caller: String,
 }
 
+/// The types that [`parse`] understands.
+pub(crate) const KINDS: [&str; 7] = [
+    "ChannelDestroyed",
+    "ChannelHangupRequest",
+    "ChannelStateChange",
+    "ChannelUserevent",
+    "Dial",
+    "StasisEnd",
+    "StasisStart",
+];
+
 /// What our mark's name begins with; the connection's number follows.
 pub(crate) const MARK: &str = "ringdown-mark-";
 
