@@ -1,5 +1,6 @@
 //! Keeping new work away from this host: the mark its daemons look for, and the wait until it shows.
 
+use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -81,8 +82,32 @@ pub(crate) async fn calls(appliance: &Appliance) -> Option<u64> {
     health::figure(appliance.address_of("acd").ok()?, "voice_calls").await
 }
 
+/// Calls that had not ended when the limit had passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// So many; none is the wished end.
+    Counted(u64),
+    /// Nobody could say: that is no reason to believe that there are none.
+    Unknown,
+}
+
+impl Left {
+    pub(crate) const fn is_none(self) -> bool {
+        matches!(self, Self::Counted(0))
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Counted(count) => write!(formatter, "{count} calls"),
+            Self::Unknown => formatter.write_str("an unknown number of calls (the acd does not answer)"),
+        }
+    }
+}
+
 /// Waits until no call is left; `told` hears the count whenever it changes. Gives what is left when `limit` has passed.
-pub(crate) async fn wait_for_calls(appliance: &Appliance, limit: Duration, mut told: impl FnMut(u64)) -> u64 {
+pub(crate) async fn wait_for_calls(appliance: &Appliance, limit: Duration, mut told: impl FnMut(u64)) -> Left {
     let began = Instant::now();
     let mut last = None;
     loop {
@@ -93,10 +118,10 @@ pub(crate) async fn wait_for_calls(appliance: &Appliance, limit: Duration, mut t
             last = Some(count);
         }
         if now == Some(0) || !appliance.has("asterisk") {
-            return 0;
+            return Left::Counted(0);
         }
         if began.elapsed() >= limit {
-            return now.or(last).unwrap_or(0);
+            return now.map_or(Left::Unknown, Left::Counted);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -97,9 +97,9 @@ async fn drain(appliance: &Appliance, options: &HostDrain) -> anyhow::Result<Exi
         output::note(format!("[{:4}s] {count} calls in progress", began.elapsed().as_secs()));
     })
     .await;
-    if left > 0 {
+    if !left.is_none() {
         output::say(format!(
-            "this host takes no new work; {left} calls have not ended in {} s. Wait on: the same command; back: --undo",
+            "this host takes no new work; {left} have not ended in {} s. Wait on: the same command; back: --undo",
             options.wait_s
         ));
         return Ok(ExitCode::FAILURE);

@@ -29,9 +29,9 @@ async fn let_go(appliance: &Appliance, options: &HostRelease) -> anyhow::Result<
     let limit = Duration::from_secs(options.wait_s);
     let left =
         drain::wait_for_calls(appliance, limit, |count| output::note(format!("  {count} calls in progress"))).await;
-    if left > 0 && !options.cut_calls {
+    if !left.is_none() && !options.cut_calls {
         drain::end()?;
-        bail!("{left} calls have not ended in {} s; nothing was changed (--wait-s, --cut-calls)", options.wait_s);
+        bail!("{left} have not ended in {} s; nothing was changed (--wait-s, --cut-calls)", options.wait_s);
     }
     ask("systemctl", &["disable", "--quiet", "ringdown.target"]).await?;
     let units =

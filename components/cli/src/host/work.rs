@@ -107,11 +107,8 @@ async fn keep_work_away(appliance: &Appliance, record: &Replacement) -> anyhow::
     let limit = Duration::from_secs(record.wait_s);
     let left =
         drain::wait_for_calls(appliance, limit, |count| output::note(format!("  {count} calls in progress"))).await;
-    if left > 0 && !record.cut_calls {
-        bail!(
-            "{left} calls have not ended in {} s: wait longer (--wait-s), or cut them off (--cut-calls)",
-            record.wait_s
-        );
+    if !left.is_none() && !record.cut_calls {
+        bail!("{left} have not ended in {} s: wait longer (--wait-s), or cut them off (--cut-calls)", record.wait_s);
     }
     Ok(())
 }
