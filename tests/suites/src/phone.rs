@@ -1,4 +1,5 @@
-//! A SIP telephone for tests, written apart from the product: agents' phones and callers. One call at a time over UDP; only as much of RFC 3261 as a plain phone needs.
+//! A SIP telephone for tests, written apart from the product: agents' phones and callers. One call at a time over UDP; only as
+//! much of RFC 3261 as a plain phone needs.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -73,7 +74,12 @@ struct CallState {
     media: Option<SocketAddr>,
     via: String,
     cseq: u32,
+    /// The other side has our answer.
+    acknowledged: bool,
 }
+
+/// Waits before a message is sent again (RFC 3261 17.1.1.2 and 13.3.1.4, the same here), until something answers it.
+const REPEATS: [u64; 8] = [500, 1_000, 2_000, 4_000, 4_000, 4_000, 4_000, 4_000];
 
 impl Drop for Phone {
     fn drop(&mut self) {
@@ -171,10 +177,13 @@ impl Phone {
             via: format!("SIP/2.0/UDP {at};branch=z9hG4bK-{call_id}"),
             call_id,
             cseq: 1,
+            acknowledged: false,
         };
         let invite = inner.request("INVITE", &state, Some(&inner.sdp()));
+        let answered = inner.answer_to(&state.call_id, "INVITE");
         *inner.lock() = Some(state);
-        inner.sip.send_to(invite.as_bytes(), to).await?;
+        inner.send(invite.clone(), to).await;
+        tokio::spawn(Arc::clone(inner).repeat(invite, to, answered));
         Ok(())
     }
 
@@ -193,7 +202,9 @@ impl Phone {
         state.cseq += 1;
         state.via = format!("SIP/2.0/UDP {};branch=z9hG4bK-bye-{}-{}", self.inner.address, state.call_id, state.cseq);
         let bye = self.inner.request("BYE", &state, None);
-        self.inner.sip.send_to(bye.as_bytes(), state.next_hop).await?;
+        let answered = self.inner.answer_to(&state.call_id, "BYE");
+        self.inner.send(bye.clone(), state.next_hop).await;
+        tokio::spawn(Arc::clone(&self.inner).repeat(bye, state.next_hop, answered));
         Ok(())
     }
 
@@ -247,6 +258,46 @@ impl Inner {
         )
     }
 
+    /// Ends when anything answers the request of this method in this call.
+    fn answer_to(&self, call_id: &str, method: &'static str) -> impl Future<Output = ()> + Send + use<> {
+        let (mut answers, call_id) = (self.answers.subscribe(), call_id.to_owned());
+        async move {
+            let ours = |text: &str| {
+                header(text, "Call-ID").as_deref() == Some(call_id.as_str())
+                    && header(text, "CSeq").is_some_and(|cseq| cseq.ends_with(method))
+            };
+            // An error is the phone's end.
+            drop(answers.wait_for(|text| text.as_deref().is_some_and(ours)).await);
+        }
+    }
+
+    /// Sends a request again until it is answered.
+    async fn repeat(self: Arc<Self>, request: String, to: SocketAddr, answered: impl Future<Output = ()> + Send) {
+        let mut answered = std::pin::pin!(answered);
+        for wait_ms in REPEATS {
+            if tokio::time::timeout(Duration::from_millis(wait_ms), answered.as_mut()).await.is_ok() {
+                return;
+            }
+            self.send(request.clone(), to).await;
+        }
+    }
+
+    /// Sends the answer to an INVITE again until its ACK comes; without one there is no call.
+    async fn repeat_answer(self: Arc<Self>, answer: String, to: SocketAddr, call_id: String) {
+        for wait_ms in REPEATS {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            let open = self.lock().as_ref().is_some_and(|state| state.call_id == call_id && !state.acknowledged);
+            if !open {
+                return;
+            }
+            self.send(answer.clone(), to).await;
+        }
+        if self.lock().take_if(|state| state.call_id == call_id && !state.acknowledged).is_some() {
+            self.voice.sing_to(None);
+            self.tell(Seen::HungUp);
+        }
+    }
+
     async fn listen(self: Arc<Self>) {
         let mut buffer = vec![0_u8; 65_535];
         while let Ok((length, from)) = self.sip.recv_from(&mut buffer).await {
@@ -297,7 +348,12 @@ impl Inner {
         }
         match method.as_str() {
             "INVITE" => drop(tokio::spawn(self.rung(text, from))),
-            "ACK" => {}
+            "ACK" => {
+                let call_id = header(&text, "Call-ID");
+                if let Some(state) = self.lock().as_mut().filter(|state| Some(&state.call_id) == call_id.as_ref()) {
+                    state.acknowledged = true;
+                }
+            }
             "CANCEL" => {
                 let call_id = header(&text, "Call-ID");
                 // One that was answered stands until a BYE.
@@ -341,7 +397,9 @@ impl Inner {
             media: None,
             via: String::new(),
             cseq: 100,
+            acknowledged: false,
         };
+        let call_id = state.call_id.clone();
         *self.lock() = Some(state);
         self.tell(Seen::Rang);
         self.send(self.response(&text, 180, None), from).await;
@@ -367,8 +425,10 @@ impl Inner {
                     state.media = to;
                     self.voice.sing_to(to);
                 }
-                self.send(self.response(&text, 200, Some(&self.sdp())), from).await;
+                let answer = self.response(&text, 200, Some(&self.sdp()));
+                self.send(answer.clone(), from).await;
                 self.tell(Seen::Talking);
+                self.repeat_answer(answer, from, call_id).await;
             }
             Some(Manner::RingForEver | Manner::Silent) => {}
         }
@@ -398,7 +458,8 @@ impl Inner {
     }
 
     async fn send(&self, text: String, to: SocketAddr) {
-        self.sip.send_to(text.as_bytes(), to).await.expect("a datagram leaves on loopback");
+        // A datagram that does not leave is a datagram that is lost: who needs an answer asks again.
+        drop(self.sip.send_to(text.as_bytes(), to).await);
     }
 }
 

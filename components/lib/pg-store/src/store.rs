@@ -177,9 +177,9 @@ fn bounded(config: &Config, limits: Limits) -> Config {
     let before = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
     let statement = limits.statement.as_millis();
     let lock = limits.lock.as_millis();
+    // The last: of one that hangs between two statements, whose locks the repeat of its work waits for.
     config.options(format!(
-        "{before}-c statement_timeout={statement} -c lock_timeout={lock} -c idle_in_transaction_session_timeout={}",
-        statement * 2
+        "{before}-c statement_timeout={statement} -c lock_timeout={lock} -c idle_in_transaction_session_timeout={statement}"
     ));
     config
 }

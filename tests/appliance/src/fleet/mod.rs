@@ -58,6 +58,7 @@ impl Fleet {
     pub fn new() -> anyhow::Result<Self> {
         ensure!(nix::unistd::geteuid().is_root(), "hosts need root: run the tests as root");
         let root = cached_root()?;
+        allow_many_systemds()?;
         let prefix = format!("rd{}x{}", std::process::id(), FLEETS.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::Builder::new().prefix("ringdown-fleet-").tempdir().context("making a folder")?.keep();
         let guard = start_guard(&folder, &prefix)?;
@@ -190,6 +191,18 @@ pub fn cached_root() -> anyhow::Result<PathBuf> {
     command.arg(cache().join("host-root"));
     let ran = run(command, None, ROOT_LIMIT).context("making the root of hosts")?;
     Ok(PathBuf::from(ran.success()?.trim()))
+}
+
+/// Each host's systemd watches files, and the kernel gives all of them together 128 watches by default: units fail with the tenth
+/// host or so.
+fn allow_many_systemds() -> anyhow::Result<()> {
+    const PLACE: &str = "/proc/sys/fs/inotify/max_user_instances";
+    const ENOUGH: u32 = 1_024;
+    let now: u32 = std::fs::read_to_string(PLACE).context("reading a limit")?.trim().parse().context("a number")?;
+    if now < ENOUGH {
+        std::fs::write(PLACE, ENOUGH.to_string()).with_context(|| format!("writing {PLACE}"))?;
+    }
+    Ok(())
 }
 
 /// In a session of its own, so that a signal to the tests' group leaves it.

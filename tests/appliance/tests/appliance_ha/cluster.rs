@@ -95,3 +95,18 @@ pub(crate) fn assert_healthy(host: &Host) -> anyhow::Result<()> {
     ensure!(failed.trim().is_empty(), "failed units on {}: {failed}", host.name());
     Ok(())
 }
+
+/// To every process of a unit.
+pub(crate) fn signal(host: &Host, kind: &str, unit: &str) -> anyhow::Result<()> {
+    // `systemctl kill` reaches the main process only where the kernel has cgroups of version 1.
+    let line = format!(
+        "group=$(systemctl show --property=ControlGroup --value {unit})
+         for top in /sys/fs/cgroup/systemd /sys/fs/cgroup; do
+             [ ! -f $top$group/cgroup.procs ] || {{ kill -{kind} $(cat $top$group/cgroup.procs) && exit; }}
+         done
+         exit 1"
+    );
+    let ran = host.sh(&line)?;
+    ensure!(ran.is_empty(), "{ran}");
+    Ok(())
+}

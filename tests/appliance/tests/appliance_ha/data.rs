@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use ringdown_appliance::fleet::{Fleet, Host, wait_for};
 
 use crate::cluster::{Cluster, DATA, address, addresses, assert_healthy, wait_installed};
+use crate::stores::{copies, postgres_signal, primary, redis_master, redis_signal};
 use crate::writes::{Tally, Writer, in_postgres, in_redis, prepare_postgres};
 
 /// Redis is writable again after whatever became of its master.
@@ -72,59 +73,13 @@ impl<'a> Data<'a> {
         Ok(data)
     }
 
-    fn redis_cli(host: &Host, port: u16, words: &str) -> anyhow::Result<String> {
-        host.sh(&format!(
-            "REDISCLI_AUTH=$(cat /etc/ringdown/secrets/REDIS_PASSWORD) timeout 2 redis-cli -p {port} --raw {words}"
-        ))
-    }
-
-    /// The one that says it is master of two; which it is by its number.
-    fn redis_master(&self) -> Option<usize> {
-        let masters: Vec<_> = (0..self.hosts.len())
-            .filter(|number| {
-                let said = Self::redis_cli(&self.hosts[*number], 6_379, "info replication").unwrap_or_default();
-                said.contains("role:master")
-                    && said.contains("connected_slaves:2")
-                    && said.matches("state=online").count() == 2
-            })
-            .collect();
-        <[usize; 1]>::try_from(masters).ok().map(|[only]| only)
-    }
-
-    fn copies(&self, number: usize, words: &str) -> anyhow::Result<String> {
-        self.hosts[number].sh(&format!("/usr/lib/ringdown/postgresql_copies {words}"))
-    }
-
-    /// The one that takes writes which the other confirms.
-    fn primary(&self) -> Option<usize> {
-        let primaries: Vec<_> = (0..2)
-            .filter(|number| {
-                let said = self.copies(*number, "status").unwrap_or_default();
-                said.contains("streaming, quorum") && said.contains("a copy confirms every write")
-            })
-            .collect();
-        <[usize; 1]>::try_from(primaries).ok().map(|[only]| only)
-    }
-
     /// Everything is twofold again, and every Sentinel knows the same.
     fn settled(&self) -> anyhow::Result<(usize, usize)> {
-        let master = wait_for(LIMIT, "one Redis is master of two", || {
-            let master = self.redis_master()?;
-            let agreed = self.hosts.iter().all(|host| {
-                let words = "sentinel get-master-addr-by-name ringdown";
-                Self::redis_cli(host, 26_379, words)
-                    .is_ok_and(|said| said.lines().next() == Some(self.hosts[master].address()))
-            });
-            agreed.then_some(master)
-        })?;
-        let primary = wait_for(LIMIT, "a copy follows the primary and confirms", || self.primary())?;
+        let master = wait_for(LIMIT, "one Redis is master of two", || redis_master(&self.hosts))?;
+        let primary = wait_for(LIMIT, "a copy follows the primary and confirms", || primary(&self.hosts[..2]))?;
         for host in &self.hosts {
             wait_for(LIMIT, &format!("{} is healthy", host.name()), || assert_healthy(host).ok())?;
         }
-        // The copy has heard that the primary waits for it.
-        wait_for(LIMIT, "the copy knows that it is one", || {
-            self.copies(1 - primary, "status").ok().filter(|said| said.contains("this copy was then: quorum"))
-        })?;
         Ok((master, primary))
     }
 
@@ -196,7 +151,7 @@ impl<'a> Data<'a> {
         // An operator has looked at it.
         std::thread::sleep(Duration::from_millis(500));
         let promoted = Instant::now();
-        self.copies(1 - primary, "promote")?;
+        copies(&self.hosts[1 - primary], "promote")?;
         writer.wait_for_write(WRITE_LIMIT)?;
         let usable = promoted.elapsed();
         repair(&mut self.hosts[primary])?;
@@ -220,16 +175,6 @@ fn report(what: &str, tally: &Tally, took: Duration, bar: Duration) -> anyhow::R
     );
     ensure!(took <= bar, "{what}: {took:?}, and the bar is {bar:?}");
     Ok(())
-}
-
-/// To Redis, and not to the Sentinel beside it.
-fn redis_signal(host: &Host, signal: &str) -> anyhow::Result<()> {
-    host.sh(&format!("systemctl kill --kill-whom=main --signal={signal} ringdown-redis")).map(drop)
-}
-
-/// To every process of PostgreSQL on its host: one that hangs hangs as a whole.
-fn postgres_signal(host: &Host, signal: &str) -> anyhow::Result<()> {
-    host.sh(&format!("pkill -{signal} -x postgres")).map(drop)
 }
 
 /// By number, as they are drawn.

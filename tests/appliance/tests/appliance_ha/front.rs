@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use ringdown_appliance::fleet::{Fleet, Host, checkout, wait_for};
 use serde_json::Value;
 
-use crate::cluster::{APP, Cluster, DATA, LB, VIP, address, addresses, assert_healthy, wait_installed};
+use crate::cluster::{APP, Cluster, DATA, LB, VIP, address, addresses, assert_healthy, signal, wait_installed};
 use crate::fronts::{every_front, redis_is_written};
 use crate::http::{Client, WebSocket};
 use crate::load::{LIMIT as CLIENT_LIMIT, Load, Tally, Watch, assert_flawless};
@@ -396,21 +396,6 @@ fn too_much_is_refused(front: &Front<'_>) -> anyhow::Result<()> {
         })?;
         ensure!(!open, "{port} is open to everybody");
     }
-    Ok(())
-}
-
-/// To every process of a unit.
-fn signal(host: &Host, kind: &str, unit: &str) -> anyhow::Result<()> {
-    // `systemctl kill` reaches the main process only where the kernel has cgroups of version 1.
-    let line = format!(
-        "group=$(systemctl show --property=ControlGroup --value {unit})
-         for top in /sys/fs/cgroup/systemd /sys/fs/cgroup; do
-             [ ! -f $top$group/cgroup.procs ] || {{ kill -{kind} $(cat $top$group/cgroup.procs) && exit; }}
-         done
-         exit 1"
-    );
-    let ran = host.sh(&line)?;
-    ensure!(ran.is_empty(), "{ran}");
     Ok(())
 }
 

@@ -44,6 +44,11 @@ impl Client {
         self.request("POST", path, &format!("Idempotency-Key: {key}\r\nContent-Type: application/json\r\n"), body)
     }
 
+    /// The same, to replace what is there.
+    pub(crate) fn put(&mut self, path: &str, key: &str, body: &str) -> io::Result<Answer> {
+        self.request("PUT", path, &format!("Idempotency-Key: {key}\r\nContent-Type: application/json\r\n"), body)
+    }
+
     fn request(&mut self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(kept) => kept,

@@ -11,6 +11,8 @@ use ringdown_appliance::fleet::{Fleet, wait_for};
 
 use crate::http::{Answer, Client};
 
+/// Between two requests of a client beside calls.
+const CALM: Duration = Duration::from_millis(50);
 /// Between two requests of one client.
 const PACE: Duration = Duration::from_millis(20);
 /// Longest a client waits for an answer.
@@ -51,12 +53,27 @@ impl Load {
             let (stop, name) = (Arc::clone(&stop), format!("{name}{number}"));
             let client = Client::new(front, token, LIMIT);
             clients.push(fleet.in_network(move || match number {
-                0 | 1 => drive(&stop, client, read),
-                2 => drive(&stop, client.without_keeping(), read),
-                _ => {
-                    let tally = drive(&stop, client, |client, count| write(client, &format!("{name}-{count}")));
-                    Tally { gap: Duration::ZERO, writing_gap: tally.gap, ..tally }
-                }
+                0 | 1 => drive(&stop, client, PACE, read),
+                2 => drive(&stop, client.without_keeping(), PACE, read),
+                _ => writing(drive(&stop, client, PACE, |client, count| write(client, &format!("{name}-{count}")))),
+            })?);
+        }
+        Ok(Self { stop, clients })
+    }
+
+    /// The same against a contact centre at work: two readers, two who make tasks for its router and end them, and one who
+    /// changes the configuration of another tenant.
+    pub(crate) fn of_centre(fleet: &Fleet, front: SocketAddr, token: &str, paths: &Paths) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = Vec::new();
+        for number in 0..5_u8 {
+            let (stop, paths) = (Arc::clone(&stop), paths.clone());
+            let client = Client::new(front, token, LIMIT);
+            clients.push(fleet.in_network(move || match number {
+                0 => drive(&stop, client, CALM, read),
+                1 => drive(&stop, client.without_keeping(), CALM, read),
+                2 | 3 => writing(drive(&stop, client, CALM * 5, |client, count| paths.task(client, number, count))),
+                _ => writing(drive(&stop, client, CALM * 20, |client, count| paths.skill(client, count))),
             })?);
         }
         Ok(Self { stop, clients })
@@ -81,7 +98,12 @@ impl Load {
 /// One request: the name of what was written, if anything, or what went wrong.
 type Step = Result<Option<String>, String>;
 
-fn drive(stop: &AtomicBool, mut client: Client, step: impl Fn(&mut Client, usize) -> Step) -> Tally {
+/// What a writer saw.
+fn writing(tally: Tally) -> Tally {
+    Tally { gap: Duration::ZERO, writing_gap: tally.gap, ..tally }
+}
+
+fn drive(stop: &AtomicBool, mut client: Client, pace: Duration, step: impl Fn(&mut Client, usize) -> Step) -> Tally {
     let mut tally = Tally::default();
     let (started, mut last) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
@@ -94,7 +116,7 @@ fn drive(stop: &AtomicBool, mut client: Client, step: impl Fn(&mut Client, usize
             Err(why) => tally.failures.push(format!("after {:.2} s: {why}", started.elapsed().as_secs_f64())),
         }
         tally.requests += 1;
-        std::thread::sleep(PACE);
+        std::thread::sleep(pace);
     }
     tally.gap = tally.gap.max(last.elapsed());
     tally
@@ -116,6 +138,49 @@ fn read(client: &mut Client, _count: usize) -> Step {
 fn write(client: &mut Client, name: &str) -> Step {
     let body = format!("{{\"name\":\"{name}\",\"realm\":\"{name}.example\"}}");
     success(client.post("/api/v1/tenants", name, &body), 201).map(|()| Some(name.to_owned()))
+}
+
+/// Where a load writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// Keeps what it writes apart from that of other loads.
+    pub(crate) name: String,
+    /// Where tasks are made.
+    pub(crate) tasks: String,
+    /// The queue they go to, which has no agents.
+    pub(crate) queue: String,
+    /// Where skills are made.
+    pub(crate) skills: String,
+}
+
+impl Paths {
+    /// A task that comes, and is called off; its id.
+    fn task(&self, client: &mut Client, number: u8, count: usize) -> Step {
+        let key = format!("{}{number}-{count}", self.name);
+        let body = format!("{{\"queue\":\"{}\",\"attributes\":{{\"load\":\"{key}\"}}}}", self.queue);
+        let made = client.post(&self.tasks, &key, &body).map_err(|error| error.to_string())?;
+        if made.status != 201 {
+            return Err(format!("{} {}", made.status, made.body));
+        }
+        let id = made.body.split("\"id\":\"").nth(1).and_then(|rest| rest.get(..36)).ok_or("no id")?.to_owned();
+        let end = format!("{}/{id}/end", self.tasks);
+        // One that was made and not ended is ended at the next try, or the next.
+        let mut last = Err("not asked".to_owned());
+        for _ in 0..5 {
+            last = success(client.post(&end, &format!("{key}-end"), "{\"reason\":\"abandoned\"}"), 200);
+            if last.is_ok() {
+                break;
+            }
+            std::thread::sleep(CALM);
+        }
+        last.map(|()| Some(id))
+    }
+
+    /// A skill: a row of PostgreSQL, and a version of the configuration.
+    fn skill(&self, client: &mut Client, count: usize) -> Step {
+        let name = format!("{}{count}", self.name);
+        success(client.post(&self.skills, &name, &format!("{{\"name\":\"{name}\"}}")), 201).map(|()| Some(name))
+    }
 }
 
 /// A watch of the front: when it answered, whoever is behind it.

@@ -6,8 +6,14 @@
 
 mod cluster;
 mod data;
+mod faults;
 mod front;
 mod fronts;
 mod http;
+mod ledger;
 mod load;
+mod people;
+mod stores;
+mod supervisor;
+mod whole;
 mod writes;

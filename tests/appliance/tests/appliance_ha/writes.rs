@@ -164,7 +164,7 @@ async fn connect(url: &str) -> anyhow::Result<tokio_postgres::Client> {
 }
 
 /// In the network, to its end.
-fn at_once<T, F>(fleet: &Fleet, work: impl FnOnce() -> F + Send + 'static) -> anyhow::Result<T>
+pub(crate) fn at_once<T, F>(fleet: &Fleet, work: impl FnOnce() -> F + Send + 'static) -> anyhow::Result<T>
 where
     T: Send + 'static,
     F: Future<Output = anyhow::Result<T>>,
