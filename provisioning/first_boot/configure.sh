@@ -57,6 +57,8 @@ inventory() {
     # A store that is alone has this host as its only member.
     ! has redis || echo "\"ringdown_redis_members\": $(json_list "${RINGDOWN_REDIS_MEMBERS:-$address}"),"
     ! has postgresql || echo "\"ringdown_postgresql_members\": $(json_list "${RINGDOWN_POSTGRES_MEMBERS:-$address}"),"
+    ! has nats || echo "\"ringdown_nats_members\": $(json_list "${RINGDOWN_NATS_MEMBERS:-$address}"),"
+    ! has rtpengine || echo "\"ringdown_rtpengine_advertise\": $(quoted "${RINGDOWN_RTPENGINE_ADVERTISE:-}"),"
     ! has haproxy || front
     ! has monitoring || targets
     [ "${RINGDOWN_MONITORED:-}" != yes ] || echo '"ringdown_base_monitored": true,'

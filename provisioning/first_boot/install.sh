@@ -13,6 +13,8 @@ wanted_packages() {
         keepalived) list+=' keepalived curl' ;;
         backup) list+=' pgbackrest age zstd' ;;
         monitoring) list+=' prometheus prometheus-node-exporter' ;;
+        nats) list+=' nats-server curl' ;;
+        rtpengine) list+=' rtpengine-daemon' ;;
         *) list+=" ringdown-$name" ;;
         esac
     done
@@ -35,6 +37,8 @@ keep_servers_off() {
     if has redis; then
         for unit in redis-server redis-sentinel; do ln -sfn /dev/null "/etc/systemd/system/$unit.service"; done
     fi
+    ! has nats || ln -sfn /dev/null /etc/systemd/system/nats-server.service
+    ! has rtpengine || ln -sfn /dev/null /etc/systemd/system/rtpengine-daemon.service
     if has postgresql; then
         for unit in postgresql postgresql@; do ln -sfn /dev/null "/etc/systemd/system/$unit.service"; done
         mkdir -p /etc/postgresql-common

@@ -84,6 +84,8 @@ ports_of() {
     registrar) echo tcp:8003 tcp:5060 udp:5060 ;;
     provisioner) echo tcp:8004 ;;
     monitoring) echo tcp:9090 ;;
+    nats) echo tcp:4222 tcp:8222 ${RINGDOWN_NATS_MEMBERS:+tcp:6222} ;;
+    rtpengine) echo udp:22222 tcp:9901 ;;
     asterisk) echo tcp:7088 udp:5070 ;;
     *) echo ;;
     esac
@@ -137,6 +139,7 @@ foreign_secrets() {
         { ! has_any redis acd registrar notifier provisioner web-api && [ -z "${RINGDOWN_HAPROXY_REDIS:-}" ]; } || echo REDIS_PASSWORD
     { has postgresql && [ -z "${RINGDOWN_POSTGRES_MEMBERS:-}" ]; } || ! has_any postgresql web-api || echo POSTGRES_PASSWORD
     [ -z "${RINGDOWN_POSTGRES_MEMBERS:-}" ] || echo POSTGRES_COPY_PASSWORD
+    [ -z "${RINGDOWN_NATS_MEMBERS:-}" ] || echo NATS_PASSWORD
 }
 
 preflight() {

@@ -33,11 +33,11 @@ uninstall() {
         systemctl disable --quiet var-lib-ringdown.mount || true
         rm -f "$volume_unit"
     fi
-    rm -f /etc/systemd/system/ringdown-{redis,redis-sentinel,postgresql,postgresql-copies,firewall}.service
+    rm -f /etc/systemd/system/ringdown-{redis,redis-sentinel,postgresql,postgresql-copies,nats,rtpengine,firewall}.service
     # Copies that were made stay.
     rm -f /etc/systemd/system/ringdown-backup{,-state}.{service,timer} /usr/sbin/ringdown-backup
     rm -rf /etc/systemd/system/ringdown-{redis,postgresql}.service.d
-    for name in redis-server redis-sentinel postgresql postgresql@; do
+    for name in redis-server redis-sentinel postgresql postgresql@ nats-server rtpengine-daemon; do
         [ "$(readlink "/etc/systemd/system/$name.service")" != /dev/null ] || rm -f "/etc/systemd/system/$name.service"
     done
     ! nft list table inet ringdown >/dev/null 2>&1 || nft delete table inet ringdown

@@ -3,7 +3,7 @@
 
 given_file=/etc/ringdown/first-boot.env
 all_components='redis postgresql web-api provisioner asterisk acd registrar notifier'
-known_components="$all_components haproxy keepalived monitoring backup"
+known_components="$all_components haproxy keepalived monitoring backup nats rtpengine"
 components=
 peers=
 
@@ -168,6 +168,12 @@ check_front() {
         refuse 78 "RINGDOWN_VIP_INTERFACE: there is no interface $RINGDOWN_VIP_INTERFACE"
 }
 
+check_rtpengine() {
+    [ -n "${RINGDOWN_RTPENGINE_ADVERTISE:-}" ] || return 0
+    has rtpengine || refuse 78 'RINGDOWN_RTPENGINE_ADVERTISE is of rtpengine, which is not among this host'"'"'s components'
+    is_address "$RINGDOWN_RTPENGINE_ADVERTISE" || refuse 78 "RINGDOWN_RTPENGINE_ADVERTISE: $RINGDOWN_RTPENGINE_ADVERTISE is no IPv4 address"
+}
+
 check_monitoring() {
     [ "${RINGDOWN_MONITORED:-yes}" = yes ] || [ "$RINGDOWN_MONITORED" = no ] || refuse 78 'RINGDOWN_MONITORED is yes or no'
     has monitoring || [ -z "${RINGDOWN_MONITORING_TARGETS:-}" ] ||
@@ -214,6 +220,7 @@ check_peers() {
     ! has web-api || check_peer postgresql RINGDOWN_POSTGRES_URL
     check_members redis RINGDOWN_REDIS_MEMBERS 3
     check_members postgresql RINGDOWN_POSTGRES_MEMBERS 2
+    check_members nats RINGDOWN_NATS_MEMBERS 2
     local name host
     for name in RINGDOWN_REDIS_URL RINGDOWN_POSTGRES_URL RINGDOWN_API_URL; do
         [ -n "${!name:-}" ] || continue
@@ -255,6 +262,7 @@ read_variables() {
     check_peers
     check_front
     check_monitoring
+    check_rtpengine
     check_backup
 }
 

@@ -1,8 +1,9 @@
 //! How a part is: what it answers now. Every question has a limit of 2 s.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::Context;
 use redis::aio::MultiplexedConnection;
 use ringdown_env_config::{Secret, Url};
 use ringdown_redis_store::RedisOptions;
@@ -64,6 +65,12 @@ pub(crate) async fn ask_component(appliance: &Appliance, component: &str) -> Hea
         "postgresql" if supervise::postgres::answers(address.port()).await => Health::ready(None),
         "asterisk" | "monitoring" if connects(address).await => Health::ready(None),
         "postgresql" | "asterisk" | "monitoring" => Health::not("does not answer"),
+        "nats" => nats_health(address).await,
+        "rtpengine" => match rtpengine_pongs(address).await {
+            Ok(true) => Health::ready(None),
+            Ok(false) => Health::not("answers, and not with a pong"),
+            Err(error) => Health::not(format!("{error:#}")),
+        },
         _ => daemon_health(address).await,
     }
 }
@@ -170,6 +177,35 @@ pub(crate) async fn figure(address: SocketAddr, name: &str) -> Option<u64> {
 /// Whether a part is one of our daemons, which can be drained.
 pub(crate) fn is_daemon(part: &str) -> bool {
     admin_port(part).is_some()
+}
+
+/// NATS' own word of its health.
+async fn nats_health(address: SocketAddr) -> Health {
+    let Ok(client) = reqwest::Client::builder().timeout(LIMIT).no_proxy().build() else {
+        return Health::not("cannot be asked");
+    };
+    match client.get(format!("http://{address}/healthz")).send().await {
+        Ok(answer) if answer.status().is_success() => Health::ready(None),
+        Ok(answer) => Health::not(format!("answers {}", answer.status())),
+        Err(error) if error.is_connect() => Health::not("does not listen"),
+        Err(error) if error.is_timeout() => Health::not("does not answer"),
+        Err(error) => Health::not(error.to_string()),
+    }
+}
+
+/// Whether rtpengine answers a ping of its control protocol: a cookie, and a dictionary in bencode.
+async fn rtpengine_pongs(address: SocketAddr) -> anyhow::Result<bool> {
+    const PING: &[u8] = b"status d7:command4:pinge";
+    const PONG: &[u8] = b"status d6:result4:ponge";
+    let socket = tokio::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.context("opening a socket")?;
+    socket.connect(address).await.context("opening a socket")?;
+    socket.send(PING).await.context("does not listen")?;
+    let mut answer = [0; 512];
+    match tokio::time::timeout(LIMIT, socket.recv(&mut answer)).await {
+        Ok(Ok(length)) => Ok(answer.get(..length) == Some(PONG)),
+        Ok(Err(error)) => Err(error).context("does not listen"),
+        Err(_) => anyhow::bail!("does not answer"),
+    }
 }
 
 async fn connects(address: SocketAddr) -> bool {

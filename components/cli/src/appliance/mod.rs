@@ -22,9 +22,11 @@ pub(crate) use unit::Unit;
 
 const FOLDER: &str = "/etc/ringdown";
 /// The components `status` knows how to ask, in the order of their start.
-const ASKED: [&str; 11] = [
+const ASKED: [&str; 13] = [
     "redis",
     "postgresql",
+    "nats",
+    "rtpengine",
     "web-api",
     "provisioner",
     "asterisk",
@@ -94,6 +96,9 @@ impl Appliance {
             "asterisk" => ("RINGDOWN_ASTERISK_HTTP_LISTEN", 7_088),
             "monitoring" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 9_090))),
             "haproxy" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 8_404))),
+            "nats" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 8_222))),
+            // It has one address for all that ask: the host's own.
+            "rtpengine" => return Ok(SocketAddr::from((self.address, 22_222))),
             "redis" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 6_379))),
             "postgresql" => return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 5_432))),
             other => bail!("{other} is no component"),

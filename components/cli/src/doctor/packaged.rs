@@ -32,7 +32,7 @@ const BACKUP: &str = "/usr/sbin/ringdown-backup";
 /// It asks PostgreSQL's copies, which may be many.
 const BACKUP_LIMIT: Duration = Duration::from_secs(60);
 /// Components that need no Redis.
-const WITHOUT_REDIS: [&str; 5] = ["postgresql", "asterisk", "haproxy", "keepalived", "monitoring"];
+const WITHOUT_REDIS: [&str; 7] = ["postgresql", "asterisk", "haproxy", "keepalived", "monitoring", "nats", "rtpengine"];
 const DATA: &str = "/var/lib/ringdown";
 const LABEL: &str = "ringdown-data";
 const AGAIN: &str = "run first boot again: first_boot_installer";
