@@ -22,6 +22,8 @@ const MAKE_LIMIT: Duration = Duration::from_secs(420);
 const STEP_LIMIT: Duration = Duration::from_secs(60);
 /// One command in the guest.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+/// From the end of a command in the guest to our knowing it.
+const GRACE: Duration = Duration::from_secs(20);
 /// How often a machine that does not answer yet is asked.
 const ASK_PAUSE: Duration = Duration::from_secs(2);
 
@@ -127,8 +129,10 @@ impl Machine {
         ] {
             command.arg("-o").arg(option);
         }
-        command.args(["debian@127.0.0.1", "sudo", "sh"]);
-        run(command, Some(line.as_bytes()), limit)
+        // There, too: what is cut off here would go on, and the connection with it.
+        let there = limit.as_secs().to_string();
+        command.args(["debian@127.0.0.1", "sudo", "timeout", "--kill-after=5", &there, "sh"]);
+        run(command, Some(line.as_bytes()), limit + GRACE)
     }
 
     /// What a line of the shell says, as root.

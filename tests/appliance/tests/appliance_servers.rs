@@ -215,10 +215,11 @@ fn a_second_run_changes_nothing(host: &Host) -> anyhow::Result<()> {
 /// A server that is there and does nothing is told, and is well again by itself when it goes on.
 fn what_hangs_is_not_ready(host: &Host) -> anyhow::Result<()> {
     for unit in ["ringdown-nats", "ringdown-rtpengine"] {
-        host.sh(&format!("systemctl kill --signal=STOP {unit}"))?;
+        let process = host.main_pid(unit)?;
+        host.sh(&format!("kill -STOP {process}"))?;
         let status = host.run(&["ringdown", "status"])?;
         assert!(status.code() == 1 && status.stdout.contains("does not answer"), "{unit}: {}", status.said());
-        host.sh(&format!("systemctl kill --signal=CONT {unit}"))?;
+        host.sh(&format!("kill -CONT {process}"))?;
         wait_for(LIMIT, &format!("{unit} is ready again"), || {
             host.run(&["ringdown", "status"]).ok().filter(|ran| ran.code() == 0)
         })?;

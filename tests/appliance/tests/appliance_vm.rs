@@ -11,9 +11,9 @@ use ringdown_appliance::fleet::checkout;
 use ringdown_appliance::machine::{Machine, Parts};
 
 /// Without acceleration everything takes five to ten times as long as on a host: no bar, an end to waiting.
-const FIRST_BOOT_LIMIT: Duration = Duration::from_secs(1500);
-const BOOT_LIMIT: Duration = Duration::from_secs(400);
-const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+const FIRST_BOOT_LIMIT: Duration = Duration::from_secs(1800);
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
+const COMMAND_LIMIT: Duration = Duration::from_secs(900);
 /// MiB: more than a daemon may have (`MemoryMax=4G`), so that its own limit bites and not the end of all memory.
 const MEMORY: u32 = 6656;
 const SERVICES: [&str; 8] =
