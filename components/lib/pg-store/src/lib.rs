@@ -26,6 +26,7 @@
 //! statement by itself, never logs a statement's parameters, and knows no table of any daemon.
 
 mod error;
+mod hosts;
 mod listen;
 mod manager;
 mod metrics;

@@ -1,19 +1,19 @@
-//! How the pool makes, checks and judges connections: bb8-postgres, plus a mark for connections that must not be reused.
+//! How the pool makes, checks and judges connections, with a mark for those that must not be reused.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use bb8_postgres::PostgresConnectionManager;
 use ringdown_service::within;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use crate::PgError;
+use crate::hosts::Hosts;
 
 /// A connection idle for longer is asked before it is handed out; a younger one is trusted, which saves a round trip.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 pub(crate) struct Manager {
-    inner: PostgresConnectionManager<NoTls>,
+    hosts: Hosts,
     connect_limit: Duration,
 }
 
@@ -26,8 +26,8 @@ pub(crate) struct Connection {
 }
 
 impl Manager {
-    pub(crate) fn new(config: Config, connect_limit: Duration) -> Self {
-        Self { inner: PostgresConnectionManager::new(config, NoTls), connect_limit }
+    pub(crate) fn new(config: &Config, connect_limit: Duration) -> Self {
+        Self { hosts: Hosts::new(config, connect_limit), connect_limit }
     }
 }
 
@@ -42,8 +42,13 @@ impl bb8::ManageConnection for Manager {
     type Error = PgError;
 
     async fn connect(&self) -> Result<Connection, PgError> {
-        let connecting = within("connecting to PostgreSQL", self.connect_limit, self.inner.connect()).await;
-        let client = connecting.map_err(|late| unavailable(&late))?.map_err(|error| unavailable(&error))?;
+        let (client, connection) = self.hosts.connect().await?;
+        // It ends with its client, whose next word says why.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                log::debug!(error:% = error; "a connection to PostgreSQL ended");
+            }
+        });
         Ok(Connection { client, broken: false, used_at: Instant::now() })
     }
 
@@ -51,22 +56,11 @@ impl bb8::ManageConnection for Manager {
         if connection.used_at.elapsed() < TRUSTED_FOR && !connection.client.is_closed() {
             return Ok(());
         }
-        within("asking PostgreSQL", self.connect_limit, self.inner.is_valid(&mut connection.client)).await??;
+        within("asking PostgreSQL", self.connect_limit, connection.client.simple_query("")).await??;
         Ok(())
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.broken || self.inner.has_broken(&mut connection.client)
+        connection.broken || connection.client.is_closed()
     }
-}
-
-/// The whole chain of causes in one line: "error connecting to server: Connection refused".
-pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> PgError {
-    let mut why = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        why = format!("{why}: {cause}");
-        source = cause.source();
-    }
-    PgError::Unavailable { why }
 }

@@ -1,14 +1,16 @@
 //! The pool and what is done with it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bb8::{Pool, RunError};
 use ringdown_env_config::Url;
 use ringdown_service::{Backoff, Life};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Config;
 
-use crate::manager::{Manager, unavailable};
+use crate::hosts::{Hosts, Opened};
+use crate::manager::Manager;
 use crate::metrics::PgMetrics;
 use crate::session::{Meter, Session};
 use crate::{PgError, Retry, Retryable, UrlError};
@@ -51,7 +53,8 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct PgStore {
     pool: Pool<Manager>,
-    config: Config,
+    /// For connections without the limits of the pool's.
+    alone: Arc<Hosts>,
     pub(crate) limits: Limits,
     metrics: PgMetrics,
 }
@@ -60,11 +63,8 @@ impl PgStore {
     /// Makes the pool. Nothing is connected yet, so PostgreSQL may be down. Once per daemon: it registers metrics.
     pub fn open(life: &Life, url: &Url, limits: Limits) -> Result<Self, UrlError> {
         let mut config: Config = url.expose().parse().map_err(|_| UrlError)?;
-        // Of several hosts one may be gone without a word: all get their turn within the limit.
-        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
         config
             .application_name(format!("ringdown-{}", life.name()))
-            .connect_timeout(limits.connect / hosts)
             .tcp_user_timeout(limits.statement + ANSWER_GRACE)
             .keepalives_idle(Duration::from_secs(15))
             .keepalives_interval(Duration::from_secs(5))
@@ -73,8 +73,9 @@ impl PgStore {
         let pool = Pool::builder()
             .max_size(limits.connections)
             .connection_timeout(limits.acquire)
-            .build_unchecked(Manager::new(bounded(&config, limits), limits.connect));
-        Ok(Self { pool, config, limits, metrics })
+            .build_unchecked(Manager::new(&bounded(&config, limits), limits.connect));
+        let alone = Arc::new(Hosts::new(&config, limits.connect));
+        Ok(Self { pool, alone, limits, metrics })
     }
 
     /// A connection for one piece of work; `operation` is a fixed word for metrics and errors.
@@ -138,12 +139,8 @@ impl PgStore {
     }
 
     /// A connection of one's own, outside the pool, with its messages; it has no statement limit.
-    pub(crate) async fn connect_alone(
-        &self,
-    ) -> Result<(Client, tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>), PgError>
-    {
-        let connecting = ringdown_service::within("connecting", self.limits.connect, self.config.connect(NoTls)).await;
-        connecting.map_err(|late| unavailable(&late))?.map_err(|error| unavailable(&error))
+    pub(crate) async fn connect_alone(&self) -> Result<Opened, PgError> {
+        self.alone.connect().await
     }
 
     fn meter(&self, operation: &'static str) -> Meter {

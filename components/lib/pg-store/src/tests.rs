@@ -153,6 +153,26 @@ async fn a_killed_server_is_reported_and_used_again_after_its_restart() {
     }
 }
 
+/// A host that hangs opens its socket, and then says nothing: it must not take the time of the one that works.
+#[tokio::test]
+async fn a_host_that_hangs_does_not_keep_the_others_away() {
+    let house = house(Limits::default()).await;
+    let hangs = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let working = house.postgres.url();
+    let (before, hosts) = working.rsplit_once('@').unwrap();
+    let (host, name) = hosts.split_once('/').unwrap();
+    let url = format!("{before}@{},{host}/{name}", hangs.local_addr().unwrap());
+    let life = Life::detached("acd", Clock::system());
+    let store = open(&life, &url, Limits::default());
+    let begun = Instant::now();
+    let one: i32 = store.session("test").await.unwrap().query_one("SELECT 1", &[]).await.unwrap().get(0);
+    assert!(one == 1 && begun.elapsed() < Duration::from_millis(1_900), "{:?}", begun.elapsed());
+    // From now on it is known which one works.
+    let begun = Instant::now();
+    let (first, second) = tokio::join!(store.session("test"), store.session("test"));
+    assert!(first.is_ok() && second.is_ok() && begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn readiness_follows_the_server() {
     let mut house = house(short()).await;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use ringdown_appliance::fleet::Host;
+use ringdown_appliance::fleet::{Host, wait_for};
 
 use crate::cluster::signal;
 use crate::load::{LIMIT as CLIENT_LIMIT, Load};
@@ -214,7 +214,10 @@ impl Struck {
 
     /// The API answers: DESIGN.md section 6.
     fn api_bar(&self) -> Duration {
-        Duration::from_secs(if self.whole_host() || self.moves_redis() { 5 } else { 3 }) + SLACK
+        let bar = Duration::from_secs(if self.whole_host() || self.moves_redis() { 5 } else { 3 }) + SLACK;
+        // A request under way through a load balancer that says nothing any more is waited for as long as its client likes.
+        let mute = self.place == Place::Front && (self.whole_host() || self.hangs());
+        if mute { bar + CLIENT_LIMIT } else { bar }
     }
 
     /// Somebody who calls after the fault has an agent.
@@ -269,20 +272,20 @@ fn met(whole: &mut Whole<'_>, struck: &Struck, talkers: &[Caller], waiters: &[Wa
     let (redis, postgres) = (whole.write_redis()?, whole.write_postgres()?);
 
     let begun = Instant::now();
-    let mut service = None;
+    let (mut service, mut promotion) = (None, None);
     let front = watch.outage(LASTS, || {
         struck.strike(&mut whole.hosts[struck.host])?;
         if struck.promotes() {
-            promote(whole, struck, &postgres)?;
+            promotion = Some(promote(whole, struck, &postgres)?);
         }
         // Before anything is brought back by hand, where it can be.
         if struck.host != VOICE_HOST || !struck.whole_host() {
             service = Some(whole.stream.wait_served_after(begun, SERVICE_LIMIT)?);
         }
-        redis.wait_for_write(WRITE_LIMIT)?;
-        Ok(())
-    })?;
+        redis.wait_for_write(WRITE_LIMIT).map(drop)
+    });
     struck.repair(&mut whole.hosts[struck.host])?;
+    let front = front?;
     let repaired = begun.elapsed();
     let service = match service {
         Some(service) => service,
@@ -296,6 +299,7 @@ fn met(whole: &mut Whole<'_>, struck: &Struck, talkers: &[Caller], waiters: &[Wa
 
     let mut missed = Vec::new();
     for kept in [
+        promotion.map_or(Ok(()), |took| report(&format!("{name}_promotion"), took, Duration::from_secs(3))),
         report(&format!("{name}_front"), front, struck.front_bar()),
         report(&format!("{name}_service"), service, struck.service_bar()),
         stores_kept(whole, struck, redis, postgres),
@@ -310,14 +314,14 @@ fn met(whole: &mut Whole<'_>, struck: &Struck, talkers: &[Caller], waiters: &[Wa
     Ok(())
 }
 
-/// As an operator does it.
-fn promote(whole: &Whole<'_>, struck: &Struck, writer: &Writer) -> anyhow::Result<()> {
+/// As an operator does it; how long until something was written.
+fn promote(whole: &Whole<'_>, struck: &Struck, writer: &Writer) -> anyhow::Result<Duration> {
     std::thread::sleep(OPERATOR);
     let other = POSTGRES.into_iter().find(|number| *number != struck.host).context("a copy")?;
     let begun = Instant::now();
     copies(&whole.hosts[other], "promote")?;
     writer.wait_for_write(WRITE_LIMIT)?;
-    report(&format!("{}_promotion", struck.name()), begun.elapsed(), Duration::from_secs(3))
+    Ok(begun.elapsed())
 }
 
 fn stores_kept(whole: &Whole<'_>, struck: &Struck, redis: Writer, postgres: Writer) -> anyhow::Result<()> {
@@ -356,7 +360,9 @@ fn talked_on(whole: &Whole<'_>, struck: &Struck, talkers: &[Caller], repaired: D
         let on = talkers.iter().filter(|caller| caller.call().end.is_none()).count();
         // A caller whose Asterisk lost its power hears nothing, and not even an end.
         println!("{}: {on} of {} talkers did not hear of the end", struck.name(), talkers.len());
-        return Ok(());
+        return wait_for(WATCHDOG * 2, "agents hang up, who hear nothing any more", || {
+            whole.talk_agents().iter().all(|agent| !agent.day().on_the_phone).then_some(())
+        });
     }
     let agents = whole.talk_agents().iter().map(|agent| agent.day().silence).max().unwrap_or_default();
     let callers = talkers.iter().map(|caller| caller.call().silence).max().unwrap_or_default();

@@ -30,6 +30,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) const AGENT_LIMIT: Duration = Duration::from_secs(45);
 /// The other side has the end of a call.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// An agent who hears nothing for so long hangs up: the other side may have died without a word.
+const PATIENCE: Duration = Duration::from_secs(12);
 /// The callers who come and go: how often one comes, and how long one talks.
 const COMES_EVERY: Duration = Duration::from_millis(1_000);
 const TALKS: Duration = Duration::from_millis(1_500);
@@ -85,6 +87,7 @@ pub(crate) struct Day {
     /// Calls taken, and those in which the caller was heard.
     pub(crate) calls: u32,
     pub(crate) heard: u32,
+    pub(crate) on_the_phone: bool,
     /// The longest silence of the call there is now, or of the last one.
     pub(crate) silence: Duration,
     pub(crate) registered: bool,
@@ -133,15 +136,20 @@ async fn attend(mut phone: Phone, registrar: SocketAddr, realm: &str, log: &Mute
     }
 }
 
-/// Until the other side hangs up.
+/// Until the other side hangs up, or nothing is heard of it any more.
 async fn converse(phone: &mut Phone, log: &Mutex<Day>) {
     {
         let mut day = locked(log);
-        *day = Day { calls: day.calls + 1, silence: Duration::ZERO, ..*day };
+        *day = Day { calls: day.calls + 1, on_the_phone: true, silence: Duration::ZERO, ..*day };
     }
     let mut ear = Ear::default();
     loop {
         ear.listen(phone, CALLER_HZ).await;
+        if ear.silent > PATIENCE {
+            // One that the other side ended in this moment is over, too.
+            drop(phone.hang_up().await);
+            break;
+        }
         // What is silent now may be the end of the call, of which nothing is known yet.
         locked(log).silence = ear.gap;
         match phone.next(GLANCE).await {
@@ -150,7 +158,7 @@ async fn converse(phone: &mut Phone, log: &Mutex<Day>) {
         }
     }
     let mut day = locked(log);
-    *day = Day { heard: day.heard + u32::from(ear.heard), ..*day };
+    *day = Day { heard: day.heard + u32::from(ear.heard), on_the_phone: false, ..*day };
 }
 
 /// How a call ended for its caller.

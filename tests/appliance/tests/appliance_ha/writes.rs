@@ -12,7 +12,7 @@ use ringdown_redis_store::{RedisOptions, RedisPool, Retry, StoreMetrics};
 
 /// Between two writes.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Longest wait for PostgreSQL's word on one write, and for a connection.
+/// Longest wait for PostgreSQL's word on one write, and for a connection to one of its members.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1_500);
 const CONNECT_LIMIT: Duration = Duration::from_millis(1_000);
 
@@ -72,7 +72,7 @@ impl Writer {
                 let mut held = client.lock().await;
                 let open = match held.take() {
                     Some(open) => open,
-                    None => tokio::time::timeout(CONNECT_LIMIT, connect(&url)).await.context("connecting")??,
+                    None => connect(&url).await?,
                 };
                 let sql = "INSERT INTO load (number) VALUES ($1)";
                 tokio::time::timeout(ANSWER_LIMIT, open.execute(sql, &[&number])).await.context("writing")??;
@@ -156,11 +156,25 @@ async fn write_redis(pool: &RedisPool, number: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// To the first member that takes writes. Each has its own time, as with the daemons: one that hangs takes no other's.
 async fn connect(url: &str) -> anyhow::Result<tokio_postgres::Client> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-    // It ends with the client; what it says of its end, the client's next word says too.
-    tokio::spawn(async move { connection.await.is_ok() });
-    Ok(client)
+    let (before, rest) = url.split_once('@').context("an address with a password")?;
+    let (hosts, after) = rest.split_once('/').context("an address with a database")?;
+    let mut last = anyhow::anyhow!("no host");
+    for host in hosts.split(',') {
+        let url = format!("{before}@{host}/{after}");
+        let connecting = tokio_postgres::connect(&url, tokio_postgres::NoTls);
+        match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
+            Ok(Ok((client, connection))) => {
+                // It ends with the client; what it says of its end, the client's next word says too.
+                tokio::spawn(async move { connection.await.is_ok() });
+                return Ok(client);
+            }
+            Ok(Err(error)) => last = error.into(),
+            Err(late) => last = late.into(),
+        }
+    }
+    Err(last.context("connecting"))
 }
 
 /// In the network, to its end.
