@@ -1,6 +1,8 @@
 //! `appliance-ha`: two of everything; services, hosts and networks fail under load, and nothing is lost.
 //!
-//! The hosts are those of `cluster`, each made by its first boot from variables only.
+//! The hosts are those of `cluster`, each made by its first boot from variables only. `front` has load balancers and the API alone,
+//! `data` the stores alone, `whole` everything, with people on the phone: their calls, and what they were told, are held against
+//! what the house says in the end.
 
 #![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
 
