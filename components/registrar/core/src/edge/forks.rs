@@ -158,7 +158,7 @@ impl Edge {
             (Arc::clone(&state.message), state.source, state.change.clone(), state.method);
         let at = state.branches.len();
         let hash = message.request().map_or(0, |request| Self::loop_hash(&request));
-        let branch = format!("z9hG4bK{number:016x}.{hash:016x}");
+        let branch = format!("z9hG4bK{number:016x}{:08x}.{hash:016x}", self.ids.life());
         let bytes = self.outgoing(&message, source, target, &change, &branch);
         let key = ClientKey { id: number, cancel: false };
         if let Some(state) = self.forks.get_mut(&id) {
@@ -353,7 +353,7 @@ impl Edge {
 }
 
 /// A response as it goes on to the sender of the request: without our Via (16.7 step 3).
-fn upstream(response: &Message, source: Flow) -> Vec<u8> {
+pub(super) fn upstream(response: &Message, source: Flow) -> Vec<u8> {
     let mut editor = Editor::new(response);
     editor.remove_first_items(FieldName::Via, 1);
     if source.is_reliable() {

@@ -8,11 +8,18 @@ use crate::digest::hex;
 pub(super) struct Ids {
     seed: [u8; 32],
     count: u64,
+    life: u32,
 }
 
 impl Ids {
     pub(super) fn new(seed: [u8; 32]) -> Self {
-        Self { seed, count: 0 }
+        let hash = Sha256::new().chain_update(b"life").chain_update(seed).finalize();
+        Self { seed, count: 0, life: u32::from_be_bytes(std::array::from_fn(|at| hash[at])) }
+    }
+
+    /// Names this seed without telling it: what another life of this process gave out is told apart by it.
+    pub(super) fn life(&self) -> u32 {
+        self.life
     }
 
     pub(super) fn next(&mut self) -> [u8; 8] {

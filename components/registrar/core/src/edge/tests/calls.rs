@@ -1,10 +1,11 @@
 //! Calls from a node to phones and back.
 
 use super::world::{
-    NODE, NODE_2, REALM, World, authorization, from_node, nonce_of, only, response_to, texts, udp, value,
+    NODE, NODE_2, REALM, World, authorization, from_node, nonce_of, only, response_to, settings, texts, udp, value,
 };
 use crate::bindings::Flow;
 use crate::digest::Algorithm;
+use crate::edge::Settings;
 use crate::message::{FieldName, Message};
 
 const PHONE: &str = "10.0.0.5:5062";
@@ -53,6 +54,26 @@ fn a_call_is_relayed_from_invite_to_bye() {
     world.pass(100_000);
     let gauges = world.edge.gauges();
     assert_eq!((gauges.server_transactions, gauges.client_transactions, gauges.pending_forks), (0, 0, 0));
+}
+
+#[test]
+fn an_answer_that_comes_after_a_restart_reaches_the_node_and_its_ack_the_phone() {
+    let mut world = World::new();
+    world.phone("100", PHONE);
+    let invite = ring(&mut world, "a");
+    let target = "sip:100@10.0.0.5:5062";
+    world.restart(Settings { seed: [10; 32], ..settings() });
+    for status in [180, 486] {
+        assert!(world.receive(udp(PHONE), &response_to(&invite, status, target)).is_empty(), "{status} is stray");
+    }
+    let answered = world.receive(udp(PHONE), &response_to(&invite, 200, target));
+    assert_eq!(texts(&answered), [format!("{NODE} SIP/2.0 200 Whatever")]);
+    assert_eq!(answered[0].1.vias().count(), 1);
+    let ack = world.receive(udp(NODE), &in_dialog(&invite, "ACK", 10, target));
+    assert_eq!(texts(&ack), [format!("{PHONE} ACK {target} SIP/2.0")]);
+    // To nobody but a node.
+    let elsewhere = response_to(&invite, 200, target).replace(NODE, "10.9.9.9:5060");
+    assert!(world.receive(udp(PHONE), &elsewhere).is_empty());
 }
 
 #[test]
