@@ -130,7 +130,11 @@ impl Run<'_> {
             self.tenant.set_ready(&self.api, *agent).await?;
         }
         self.place_calls(callers.port()).await?;
-        Ok(callers.calls_heard().min(agents.calls_heard()))
+        let (by_callers, by_agents) = (callers.calls_heard(), agents.calls_heard());
+        if by_callers.min(by_agents) < u64::from(self.options.calls) {
+            output::note(format!("callers heard an agent on {by_callers} calls, agents a caller on {by_agents}"));
+        }
+        Ok(by_callers.min(by_agents))
     }
 
     /// Makes agents with phones, a queue, a trunk known by our address, and the way from the number to the queue.

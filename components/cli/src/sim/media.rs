@@ -34,7 +34,7 @@ pub(super) const AGENT_TONE: f64 = 1_150.0;
 #[derive(Debug)]
 pub(super) struct Side {
     port: u16,
-    heard: Arc<Mutex<BTreeMap<(SocketAddr, u32), u32>>>,
+    heard: Heard,
     task: JoinHandle<()>,
 }
 
@@ -50,7 +50,7 @@ impl Side {
         let socket = bind_even(address).await?;
         let port = socket.local_addr().context("asking for the media port")?.port();
         let heard = Arc::new(Mutex::default());
-        let task = tokio::spawn(serve(socket, own, other, Arc::clone(&heard)));
+        let task = tokio::spawn(serve(socket, port, [own, other], Arc::clone(&heard)));
         Ok(Self { port, heard, task })
     }
 
@@ -79,16 +79,28 @@ async fn bind_even(address: Ipv4Addr) -> anyhow::Result<UdpSocket> {
 }
 
 /// What is sent to one call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outgoing {
+    /// Its own: Asterisk passes it on to the other side, and gives the port of a call that is over to a later one.
+    ssrc: u32,
     sequence: u16,
     time: u32,
     /// Packets sent since one was received: how long the call has been silent.
     unanswered: u32,
 }
 
-async fn serve(socket: UdpSocket, own: f64, other: f64, heard: Arc<Mutex<BTreeMap<(SocketAddr, u32), u32>>>) {
+impl Outgoing {
+    fn new(ssrc: u32) -> Self {
+        Self { ssrc, sequence: 0, time: 0, unanswered: 0 }
+    }
+}
+
+type Heard = Arc<Mutex<BTreeMap<(SocketAddr, u32), u32>>>;
+
+async fn serve(socket: UdpSocket, port: u16, [own, other]: [f64; 2], heard: Heard) {
     let mut calls: BTreeMap<SocketAddr, Outgoing> = BTreeMap::new();
+    // Different from those of the other side, which has another port.
+    let mut next_ssrc = u32::from(port) << 16;
     let mut buffer = [0; 2_048];
     let mut ticks = tokio::time::interval(PACKET_EVERY);
     loop {
@@ -100,7 +112,11 @@ async fn serve(socket: UdpSocket, own: f64, other: f64, heard: Arc<Mutex<BTreeMa
                 if hears(payload, other) {
                     *heard.lock().unwrap_or_else(PoisonError::into_inner).entry((from, ssrc)).or_default() += 1;
                 }
-                calls.entry(from).or_default().unanswered = 0;
+                let call = calls.entry(from).or_insert_with(|| {
+                    next_ssrc = next_ssrc.wrapping_add(1);
+                    Outgoing::new(next_ssrc)
+                });
+                call.unanswered = 0;
             }
             _ = ticks.tick() => {
                 for (to, call) in &mut calls {
@@ -130,7 +146,7 @@ fn write_packet(call: &mut Outgoing, tone: f64) -> Vec<u8> {
     packet.extend([0x80, 0]);
     packet.extend(call.sequence.to_be_bytes());
     packet.extend(call.time.to_be_bytes());
-    packet.extend(0x7212_0001_u32.to_be_bytes());
+    packet.extend(call.ssrc.to_be_bytes());
     for sample in 0..BLOCK {
         let at = (f64::from(call.time) + sample as f64) / RATE;
         packet.push(encode((8_000.0 * (TAU * tone * at).sin()) as i16));
@@ -194,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_side_hears_the_other_tone_and_not_its_own() {
-        let mut call = Outgoing::default();
+        let mut call = Outgoing::new(7);
         let packet = write_packet(&mut call, CALLER_TONE);
         let (_, sound) = read_packet(&packet).unwrap();
         assert!(hears(sound, CALLER_TONE));
