@@ -18,8 +18,11 @@ look_back() {
             from=$work/volume
         fi
     fi
-    for name in first-boot.json owner first-boot.env postgres/data/PG_VERSION; do
+    for name in first-boot.json first-boot.env postgres/data/PG_VERSION; do
         [ ! -f "$from/$name" ] || cp "$from/$name" "$history/$(basename "$name")"
+    done
+    for name in "$from"/owner/*; do
+        [ ! -f "$name" ] || echo "$(basename "$name") $(cat "$name")" >>"$history/owner"
     done
     [ "$from" = /var/lib/ringdown ] || umount "$from"
 }
@@ -51,22 +54,26 @@ check_history() {
     fi
 }
 
-# Two machines on one volume would destroy it.
+# Two machines on one volume would destroy it. The owner is a file with its machine's id for a name, which units look for
+# before they start (role base: fence).
 check_owner() {
-    local owner
+    local other
     [ -s "$history/owner" ] || return 0
-    owner=$(cat "$history/owner")
-    [ "${owner%% *}" != "$(cat /etc/machine-id)" ] || return 0
-    [ "${INSTALL_RINGDOWN_TAKE_OVER:-}" != yes ] || return 0
-    refuse 2 "the data belongs to the machine ${owner#* } (${owner%% *}), which has not let go of it: run there: ringdown host release; when it is dead for good: INSTALL_RINGDOWN_TAKE_OVER=yes"
+    other=$(grep -v "^$(cat /etc/machine-id) " "$history/owner" | head -n 1 || true)
+    if [ -z "$other" ] || [ "${INSTALL_RINGDOWN_TAKE_OVER:-}" = yes ]; then return 0; fi
+    refuse 2 "the data belongs to the machine ${other#* } (${other%% *}), which has not let go of it: run there: ringdown host release; when it is dead for good: INSTALL_RINGDOWN_TAKE_OVER=yes"
 }
 
 own_volume() {
-    local file=/var/lib/ringdown/owner
-    echo "$(cat /etc/machine-id) $(uname -n)" >"$work/owner"
-    ! cmp -s "$work/owner" "$file" || return 0
-    mkdir -p /var/lib/ringdown
-    cp "$work/owner" "$file.new" && sync "$file.new" && mv "$file.new" "$file"
+    local folder=/var/lib/ringdown/owner id name
+    id=$(cat /etc/machine-id)
+    name=$(uname -n)
+    if [ "$(ls -A "$folder" 2>/dev/null)" = "$id" ] && [ "$(cat "$folder/$id")" = "$name" ]; then return 0; fi
+    mkdir -p "$folder"
+    # First the others: a folder without a name lets nobody start.
+    find "$folder" -mindepth 1 -delete
+    echo "$name" >"$folder.new" && sync "$folder.new" "$folder" && mv "$folder.new" "$folder/$id"
+    sync "$folder"
 }
 
 # check_schema WEB-API SETTING...: can the new version work on the database as it is? Asked where the old one does.

@@ -45,9 +45,9 @@ uninstall() {
     # What the host was told to become is the operator's.
     find /etc/ringdown -mindepth 1 -maxdepth 1 ! -name first-boot.env -exec rm -rf {} + 2>/dev/null || true
     rmdir /etc/ringdown 2>/dev/null || true
-    rm -f "$record_file" "$list" /var/lib/ringdown/owner /var/lib/ringdown/first-boot.env
+    rm -f "$record_file" "$list" /var/lib/ringdown/first-boot.env
     # Programs of a version, and the tool that replaces it, are no data.
-    rm -rf /var/lib/ringdown/bundles /var/lib/ringdown/host
+    rm -rf /var/lib/ringdown/owner /var/lib/ringdown/bundles /var/lib/ringdown/host
     rm -f /etc/systemd/system/ringdown-replacement.service /etc/systemd/system/multi-user.target.wants/ringdown-replacement.service
     rm -rf /etc/systemd/system/ringdown-*.service.d
     logged systemctl daemon-reload
