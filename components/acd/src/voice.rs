@@ -111,6 +111,7 @@ async fn own(shared: &Shared, lease: Lease, readiness: &Readiness) {
         Ok(node) => node.run(&lease, readiness).await,
         Err(error) => readiness.waiting(error.to_string()),
     }
+    shared.metrics.counted.set(0);
     shared.gate.close();
     if let Err(error) = lease.release(&shared.pool).await {
         log::debug!(error:% = error; "the node's lease was not given up; it ends by itself");

@@ -165,13 +165,21 @@ async fn version(client: &reqwest::Client, address: SocketAddr) -> Option<String
     rest.split('"').next().map(str::to_owned)
 }
 
-/// A number from the metrics of a daemon, whatever its prefix; none when it does not say.
-pub(crate) async fn figure(address: SocketAddr, name: &str) -> Option<u64> {
+/// Numbers from the metrics of a daemon as of one instant, whatever their prefix; none when it does not say all of them.
+pub(crate) async fn figures<const N: usize>(address: SocketAddr, names: [&str; N]) -> Option<[u64; N]> {
     let client = reqwest::Client::builder().timeout(LIMIT).no_proxy().build().ok()?;
     let text = client.get(format!("http://{address}/metrics")).send().await.ok()?.text().await.ok()?;
+    let mut figures = [0; N];
+    for (figure, name) in figures.iter_mut().zip(names) {
+        *figure = figure_in(&text, name)?;
+    }
+    Some(figures)
+}
+
+fn figure_in(metrics: &str, name: &str) -> Option<u64> {
     let of =
         |line: &str| line.split_once(' ').filter(|(left, _)| left.ends_with(name)).map(|(_, value)| value.to_owned());
-    text.lines().filter(|line| !line.starts_with('#')).find_map(of)?.trim().parse().ok()
+    metrics.lines().filter(|line| !line.starts_with('#')).find_map(of)?.trim().parse().ok()
 }
 
 /// Whether a part is one of our daemons, which can be drained.

@@ -26,6 +26,7 @@ struct RequestLabels {
 pub(crate) struct VoiceMetrics {
     pub(crate) calls: Gauge<i64, AtomicI64>,
     pub(crate) connected: Gauge<i64, AtomicI64>,
+    pub(crate) counted: Gauge<i64, AtomicI64>,
     pub(crate) arrived: Counter,
     pub(crate) refused: Counter,
     pub(crate) ownerships: Counter,
@@ -45,6 +46,11 @@ impl VoiceMetrics {
         Self {
             calls: metrics.register("voice_calls", "Calls on the node this process owns", Gauge::default()),
             connected: metrics.register("voice_connected", "1 while Asterisk's websocket is open", Gauge::default()),
+            counted: metrics.register(
+                "voice_counted",
+                "1 while voice_calls is every call on the node: it is owned, connected and listed",
+                Gauge::default(),
+            ),
             arrived: metrics.register("voice_arrived", "Calls that arrived", Counter::default()),
             refused: metrics.register(
                 "voice_refused",

@@ -235,6 +235,8 @@ impl Node {
     fn say(&self, readiness: &Readiness) {
         let ready = self.connected.is_some() && self.met;
         self.shared.metrics.connected.set(i64::from(ready));
+        let counted = self.connected.is_some() && self.catch_up == CatchUp::Done;
+        self.shared.metrics.counted.set(i64::from(counted));
         if ready {
             readiness.ready();
         } else {
@@ -497,6 +499,7 @@ impl Node {
                     Ok(listing) => self.listed(listing).await,
                     Err(error) => self.probed(Err(error)).await,
                 }
+                self.say(readiness);
                 self.write_status().await;
             }
             Report::Probe(result) => {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use super::command::ask;
 use crate::appliance::Appliance;
 use crate::health;
 
@@ -74,12 +75,23 @@ async fn unaware(appliance: &Appliance) -> Option<&'static str> {
     None
 }
 
-/// Calls in progress on this host's Asterisk; none when there is no Asterisk here, or nobody who could say.
+/// Calls in progress on this host's Asterisk; none when nobody can say: the acd does not answer, or it does not know yet
+/// what there is, since it was started a moment ago.
 pub(crate) async fn calls(appliance: &Appliance) -> Option<u64> {
-    if !appliance.has("asterisk") {
-        return None;
+    if !appliance.has("asterisk") || !asterisk_runs().await {
+        return Some(0);
     }
-    health::figure(appliance.address_of("acd").ok()?, "voice_calls").await
+    match health::figures(appliance.address_of("acd").ok()?, ["voice_counted", "voice_calls"]).await? {
+        [1, calls] => Some(calls),
+        _ => None,
+    }
+}
+
+/// Whether there may be calls: an Asterisk that does not run has none, whatever anybody remembers.
+async fn asterisk_runs() -> bool {
+    let state = ask("systemctl", &["show", "--property=ActiveState", "--value", "ringdown-asterisk.service"]).await;
+    // Who cannot say is taken to run.
+    state.map_or(true, |state| !matches!(state.trim(), "inactive" | "failed"))
 }
 
 /// Calls that had not ended when the limit had passed.
@@ -101,7 +113,7 @@ impl fmt::Display for Left {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Counted(count) => write!(formatter, "{count} calls"),
-            Self::Unknown => formatter.write_str("an unknown number of calls (the acd does not answer)"),
+            Self::Unknown => formatter.write_str("an unknown number of calls (the acd does not say)"),
         }
     }
 }
@@ -117,7 +129,7 @@ pub(crate) async fn wait_for_calls(appliance: &Appliance, limit: Duration, mut t
             told(count);
             last = Some(count);
         }
-        if now == Some(0) || !appliance.has("asterisk") {
+        if now == Some(0) {
             return Left::Counted(0);
         }
         if began.elapsed() >= limit {

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 use crate::appliance::Appliance;
 use crate::arguments::{Host, HostCommand, HostDrain, HostReplace, HostRollback, Place};
+use crate::installation::{Held, Lock};
 use crate::output;
 use command::follow;
 use course::End;
@@ -35,6 +36,8 @@ use record::{Release, Replacement, Wishes};
 
 /// Where all of this is kept.
 const FOLDER: &str = "/var/lib/ringdown/host";
+/// Who works on this host; not on the data volume, which has to be free to go.
+const LOCK: &str = "/run/ringdown-host.lock";
 /// What first boot has recorded: which version is here.
 const FIRST_BOOT: &str = "/var/lib/ringdown/first-boot.json";
 /// The Asterisk that is unpacked here.
@@ -52,11 +55,38 @@ pub(crate) async fn run(place: &Place, host: Host) -> anyhow::Result<ExitCode> {
     ensure!(nix::unistd::geteuid().is_root(), "run it as root");
     match host.what {
         HostCommand::Status => status(&appliance).await,
-        HostCommand::Drain(options) => drain(&appliance, &options).await,
-        HostCommand::Replace(options) => replace(&appliance, &options).await,
-        HostCommand::Rollback(options) => rollback(&appliance, &options).await,
-        HostCommand::Release(options) => release::run(&appliance, &options).await,
-        HostCommand::Resume => work::run(place).await,
+        HostCommand::Drain(options) => {
+            // It may wait for long, and must leave room for its own --undo.
+            drop(alone()?);
+            drain(&appliance, &options).await
+        }
+        HostCommand::Replace(options) => replace(&appliance, &options, alone()?).await,
+        HostCommand::Rollback(options) => rollback(&appliance, &options, alone()?).await,
+        HostCommand::Release(options) => {
+            let _held = alone()?;
+            release::run(&appliance, &options).await
+        }
+        HostCommand::Resume => {
+            let _held = alone_soon().await?;
+            work::run(place).await
+        }
+    }
+}
+
+/// Two that change this host at a time would undo each other's work.
+fn alone() -> anyhow::Result<Held> {
+    let held = Lock::at(LOCK.into()).take().with_context(|| format!("taking {LOCK}"))?;
+    held.context("another `ringdown host` is at work: ringdown host status")
+}
+
+/// The same for the unit, to which a command gives its place.
+async fn alone_soon() -> anyhow::Result<Held> {
+    let began = Instant::now();
+    loop {
+        match alone() {
+            Err(_) if began.elapsed() < START_LIMIT => tokio::time::sleep(LOOK_EVERY).await,
+            taken => return taken,
+        }
     }
 }
 
@@ -129,7 +159,7 @@ fn before(record: &Replacement, version: &str) -> Option<Release> {
     fits.then(|| record.from.clone())
 }
 
-async fn replace(appliance: &Appliance, options: &HostReplace) -> anyhow::Result<ExitCode> {
+async fn replace(appliance: &Appliance, options: &HostReplace, held: Held) -> anyhow::Result<ExitCode> {
     refuse_if_under_way()?;
     let version = current_version()?;
     output::note(format!("checks and keeps the bundle {}", options.bundle.display()));
@@ -153,10 +183,10 @@ async fn replace(appliance: &Appliance, options: &HostReplace) -> anyhow::Result
         return Ok(ExitCode::SUCCESS);
     }
     let (wait_s, cut_calls) = (options.wait_s, options.cut_calls);
-    begin(Replacement::new(from, to, Wishes { back: false, ends_calls, wait_s, cut_calls })).await
+    begin(Replacement::new(from, to, Wishes { back: false, ends_calls, wait_s, cut_calls }), held).await
 }
 
-async fn rollback(appliance: &Appliance, options: &HostRollback) -> anyhow::Result<ExitCode> {
+async fn rollback(appliance: &Appliance, options: &HostRollback, held: Held) -> anyhow::Result<ExitCode> {
     refuse_if_under_way()?;
     let version = current_version()?;
     let last = Replacement::read()?;
@@ -169,7 +199,7 @@ async fn rollback(appliance: &Appliance, options: &HostRollback) -> anyhow::Resu
     preflight(&to, "back").await?;
     let ends_calls = ends_calls(appliance, &to).await?;
     let (wait_s, cut_calls) = (options.wait_s, options.cut_calls);
-    begin(Replacement::new(from, to, Wishes { back: true, ends_calls, wait_s, cut_calls })).await
+    begin(Replacement::new(from, to, Wishes { back: true, ends_calls, wait_s, cut_calls }), held).await
 }
 
 /// Whether this host's Asterisk, and its calls with it, ends when that version comes.
@@ -193,8 +223,9 @@ async fn preflight(to: &Release, direction: &str) -> anyhow::Result<()> {
 }
 
 /// Gives it to the unit, and tells what happens until it is over.
-async fn begin(record: Replacement) -> anyhow::Result<ExitCode> {
+async fn begin(record: Replacement, held: Held) -> anyhow::Result<ExitCode> {
     record.write()?;
+    drop(held);
     unit::start().await?;
     let began = Instant::now();
     let (mut told, mut idle_since) = (0, Instant::now());

@@ -14,7 +14,7 @@ use crate::appliance::Appliance;
 use crate::arguments::HostRelease;
 use crate::output;
 
-/// Which machine the data belongs to; first boot writes it.
+/// Holds a file with the owner's machine id for a name; first boot writes it, and units look for it before they start.
 const OWNER: &str = "/var/lib/ringdown/owner";
 /// Daemons finish or hand over within their own limits.
 const STOP_LIMIT: Duration = Duration::from_secs(180);
@@ -25,7 +25,10 @@ pub(crate) async fn run(appliance: &Appliance, options: &HostRelease) -> anyhow:
 }
 
 async fn let_go(appliance: &Appliance, options: &HostRelease) -> anyhow::Result<ExitCode> {
-    drain::begin(appliance, Kept::Calls).await?;
+    if let Err(error) = drain::begin(appliance, Kept::Calls).await {
+        drain::end()?;
+        return Err(error.context("nothing was changed"));
+    }
     let limit = Duration::from_secs(options.wait_s);
     let left =
         drain::wait_for_calls(appliance, limit, |count| output::note(format!("  {count} calls in progress"))).await;
@@ -43,7 +46,7 @@ async fn let_go(appliance: &Appliance, options: &HostRelease) -> anyhow::Result<
     if !units.is_empty() {
         ask_for(STOP_LIMIT, "systemctl", &[&["stop"], units.as_slice()].concat()).await?;
     }
-    std::fs::remove_file(OWNER).or_else(gone_is_fine).with_context(|| format!("removing {OWNER}"))?;
+    std::fs::remove_dir_all(OWNER).or_else(gone_is_fine).with_context(|| format!("removing {OWNER}"))?;
     ask("sync", &["-f", "/var/lib/ringdown"]).await?;
     if ask("mountpoint", &["-q", "/var/lib/ringdown"]).await.is_ok() && Path::new(MOUNT).exists() {
         ask_for(STOP_LIMIT, "systemctl", &["disable", "--now", "--quiet", "var-lib-ringdown.mount"]).await?;
@@ -59,22 +62,35 @@ async fn take_back() -> anyhow::Result<ExitCode> {
     if Path::new(MOUNT).exists() {
         ask_for(STOP_LIMIT, "systemctl", &["enable", "--now", "--quiet", "var-lib-ringdown.mount"]).await?;
     }
-    let own = std::fs::read_to_string("/etc/machine-id").context("reading /etc/machine-id")?;
-    match std::fs::read_to_string(OWNER) {
-        Ok(owner) => {
-            ensure!(owner.starts_with(own.trim()), "another machine has the data volume now: {}", owner.trim())
-        }
-        Err(error) => {
-            gone_is_fine(error).with_context(|| format!("reading {OWNER}"))?;
-            let name = nix::unistd::gethostname().context("asking for the host's name")?;
-            let text = format!("{} {}\n", own.trim(), name.to_string_lossy());
-            crate::installation::write_private(Path::new(OWNER), text.as_bytes())?;
-        }
-    }
+    own_again().await?;
     ask("systemctl", &["enable", "--quiet", "ringdown.target"]).await?;
     ask_for(STOP_LIMIT, "systemctl", &["start", "ringdown.target"]).await?;
     output::say("this host works again");
     Ok(ExitCode::SUCCESS)
+}
+
+/// This machine is the owner, unless another one is.
+async fn own_again() -> anyhow::Result<()> {
+    let own = std::fs::read_to_string("/etc/machine-id").context("reading /etc/machine-id")?;
+    std::fs::create_dir_all(OWNER).with_context(|| format!("making {OWNER}"))?;
+    for entry in std::fs::read_dir(OWNER).with_context(|| format!("reading {OWNER}"))? {
+        let entry = entry.with_context(|| format!("reading {OWNER}"))?;
+        let other = entry.file_name();
+        let name = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        ensure!(
+            other.to_str() == Some(own.trim()),
+            "another machine has the data volume now: {} ({})",
+            name.trim(),
+            other.display()
+        );
+    }
+    let name = nix::unistd::gethostname().context("asking for the host's name")?;
+    // Whole or not there, under the name that counts.
+    let (new, place) = (format!("{OWNER}.new"), Path::new(OWNER).join(own.trim()));
+    std::fs::write(&new, format!("{}\n", name.to_string_lossy())).with_context(|| format!("writing {new}"))?;
+    ask("sync", &[&new, OWNER]).await?;
+    std::fs::rename(&new, &place).with_context(|| format!("making {}", place.display()))?;
+    ask("sync", &[OWNER]).await.map(drop)
 }
 
 fn gone_is_fine(error: std::io::Error) -> std::io::Result<()> {

@@ -28,6 +28,8 @@ const LOG: &str = "/var/log/ringdown/replacement.log";
 /// Goes on with the replacement that is recorded.
 pub(crate) async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let Some(mut record) = Replacement::read()?.filter(Replacement::is_open) else {
+        // The power was cut between the record's end and the unit's.
+        unit::remove().await?;
         output::say("no replacement is under way");
         return Ok(ExitCode::SUCCESS);
     };

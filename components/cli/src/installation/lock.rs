@@ -20,7 +20,8 @@ pub(crate) struct Lock(PathBuf);
 pub(crate) struct Held(#[expect(dead_code, reason = "held, not read")] Flock<File>);
 
 impl Lock {
-    pub(super) fn at(path: PathBuf) -> Self {
+    /// At a path whose folder is there, or is made for its owner only.
+    pub(crate) fn at(path: PathBuf) -> Self {
         Self(path)
     }
 

@@ -25,7 +25,7 @@ use crate::arguments::Place;
 
 pub(crate) use atomic::{make_private_folder, write_private};
 pub(crate) use decided::Decided;
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Held, Lock};
 pub(crate) use ports::{PortName, Ports, RTP_BLOCK, is_free};
 pub(crate) use secrets::{SecretName, Secrets};
 
