@@ -363,7 +363,7 @@ fn options_to_us_is_answered() {
 #[test]
 fn each_side_is_told_how_it_reaches_us() {
     let mut world = World::new();
-    let mut settings = super::world::settings();
+    let mut settings = settings();
     settings.udp[0].host = "192.0.2.2".into();
     settings.any_address_ports = [5060].into();
     world.restart(settings);
