@@ -55,6 +55,28 @@ pub(crate) async fn begin(appliance: &Appliance, kept: Kept) -> anyhow::Result<(
     Ok(())
 }
 
+/// Takes the mark away, and waits until every daemon of this host has seen it: then it takes new work.
+pub(crate) async fn undo(appliance: &Appliance) -> anyhow::Result<()> {
+    end()?;
+    let began = Instant::now();
+    while let Some(name) = still_drained(appliance).await {
+        if began.elapsed() > SEEN_LIMIT {
+            bail!("{name} does not see that this host takes new work again: journalctl -u ringdown-{name}");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+async fn still_drained(appliance: &Appliance) -> Option<&'static str> {
+    for part in appliance.parts().filter(|part| health::is_daemon(part)) {
+        if health::ask_component(appliance, part).await.drained {
+            return Some(part);
+        }
+    }
+    None
+}
+
 /// Takes the mark away; daemons take work again within their next look.
 pub(crate) fn end() -> anyhow::Result<()> {
     match std::fs::remove_file(MARK) {

@@ -116,7 +116,7 @@ async fn status(appliance: &Appliance) -> anyhow::Result<ExitCode> {
 async fn drain(appliance: &Appliance, options: &HostDrain) -> anyhow::Result<ExitCode> {
     refuse_if_under_way()?;
     if options.undo {
-        drain::end()?;
+        drain::undo(appliance).await?;
         output::say("this host takes new work again");
         return Ok(ExitCode::SUCCESS);
     }

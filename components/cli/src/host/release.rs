@@ -33,7 +33,7 @@ async fn let_go(appliance: &Appliance, options: &HostRelease) -> anyhow::Result<
     let left =
         drain::wait_for_calls(appliance, limit, |count| output::note(format!("  {count} calls in progress"))).await;
     if !left.is_none() && !options.cut_calls {
-        drain::end()?;
+        drain::undo(appliance).await?;
         bail!("{left} have not ended in {} s; nothing was changed (--wait-s, --cut-calls)", options.wait_s);
     }
     ask("systemctl", &["disable", "--quiet", "ringdown.target"]).await?;

@@ -54,12 +54,15 @@ pub(crate) async fn run(place: &Place) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    close(&mut record, end).await
+    close(&appliance, &mut record, end).await
 }
 
-async fn close(record: &mut Replacement, end: End) -> anyhow::Result<ExitCode> {
+async fn close(appliance: &Appliance, record: &mut Replacement, end: End) -> anyhow::Result<ExitCode> {
     // Whatever happened, the host is not left aside; Stuck says so aloud.
     drain::end()?;
+    if let Err(error) = drain::undo(appliance).await {
+        output::note(format!("{error:#}"));
+    }
     if end == End::Done {
         bundle::forget_others(&[&record.from, &record.to]).await?;
     }
@@ -82,13 +85,13 @@ async fn perform(appliance: &Appliance, record: &mut Replacement, step: Step) ->
         Step::Drain => keep_work_away(appliance, record).await,
         Step::Switch => install(&record.to, is_older(record)).await,
         Step::Judge => judge(&record.to).await,
-        Step::Shift => drain::end(),
+        Step::Shift => drain::undo(appliance).await,
         Step::Call => call(appliance).await,
         Step::Return => {
             install(&record.from, true).await?;
             judge(&record.from).await
         }
-        Step::Reshift => drain::end(),
+        Step::Reshift => drain::undo(appliance).await,
     }
 }
 
