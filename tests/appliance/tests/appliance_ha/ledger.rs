@@ -103,10 +103,7 @@ impl Ledger {
             wrong.lost.push(format!("task {task}: {:?}", interactions.get(task)));
         }
         wrong.lost.extend(skills.into_iter().map(|skill| format!("skill {skill}")));
-        let unpromised = |id: &&String| interactions[*id].record["media"] == "task" && !promises.tasks.contains(*id);
-        for (id, kept) in interactions.iter().filter(|(id, kept)| !ended(kept) && !unpromised(id)) {
-            wrong.stuck.push(format!("interaction {id}: {} {}", kept.record["state"], kept.story));
-        }
+        wrong.stuck.extend(promises.stuck(&interactions));
         for agent in
             api.get(&format!("/tenants/{tenant}/live/agents?limit=500"))?["items"].as_array().context("items")?
         {
@@ -168,6 +165,15 @@ impl Promises {
     }
 }
 
+impl Promises {
+    /// What is live although everybody has gone. A task whose making was never acknowledged may be.
+    fn stuck(&self, interactions: &BTreeMap<String, Kept>) -> Vec<String> {
+        let promised = |id: &str, kept: &Kept| kept.record["media"] != "task" || self.tasks.contains(id);
+        let live = interactions.iter().filter(|(id, kept)| !ended(kept) && promised(id, kept));
+        live.map(|(id, kept)| format!("interaction {id}: {} {}", kept.record["state"], kept.story)).collect()
+    }
+}
+
 /// Those of the names that are not there.
 fn names_of_skills(api: &Api<'_>, wanted: &HashSet<String>) -> anyhow::Result<Vec<String>> {
     let Some(tenant) = api.get("/tenants?limit=100")?["items"]
@@ -225,4 +231,56 @@ fn kept(record: Value, entries: &[String]) -> anyhow::Result<Kept> {
     }
     let connected = story.iter().filter(|event| event.ends_with(":interaction_connected")).count();
     Ok(Kept { record, connected, story: story.join(" ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::people::End;
+
+    fn interaction(caller: &str, state: &str, connected: usize) -> Kept {
+        let record = json!({ "caller": caller, "media": "voice", "state": { "kind": state } });
+        Kept { record, connected, story: String::new() }
+    }
+
+    fn call(placed: Instant, served: bool) -> Call {
+        let later = placed + Duration::from_secs(1);
+        let served = served.then_some(later);
+        Call { placed, answered: None, served, silence: Duration::ZERO, end: Some(End::HungUp), ended: Some(later) }
+    }
+
+    #[test]
+    fn what_does_not_balance_is_seen() {
+        let (now, outage) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        let calls = [
+            ("fine", call(now, true)),
+            ("never served", call(now, false)),
+            ("cut by an outage", call(outage, false)),
+            ("unknown to the house", call(now, true)),
+            ("twice in the house", call(now, true)),
+            ("two agents", call(now, true)),
+        ];
+        let mut promises = Promises::default();
+        promises.calls.extend(calls.map(|(number, call)| (number.to_owned(), call)));
+        promises.excused.push((outage, outage + Duration::from_secs(5)));
+        let kept = [
+            ("a", interaction("fine", "ended", 1)),
+            ("b", interaction("never served", "waiting", 0)),
+            ("c", interaction("twice in the house", "ended", 1)),
+            ("d", interaction("twice in the house", "ended", 0)),
+            ("e", interaction("two agents", "ended", 2)),
+        ];
+        let interactions = kept.map(|(id, kept)| (id.to_owned(), kept)).into();
+        let wrong = promises.calls_wrong(&interactions);
+        let named = |found: &[String], names: &[&str]| {
+            found.len() == names.len() && found.iter().zip(names).all(|(said, name)| said.starts_with(name))
+        };
+        assert!(named(&wrong.lost, &["never served", "unknown to the house"]), "{wrong:?}");
+        assert!(named(&wrong.doubled, &["twice in the house", "two agents"]), "{wrong:?}");
+        assert!(named(&promises.stuck(&interactions), &["interaction b"]));
+    }
 }
