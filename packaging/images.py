@@ -53,6 +53,8 @@ NoNewPrivileges=true
 PidsLimit=512
 {inside}
 [Service]
+# Older podman leaves the mark of a container that is gone, and starts none beside it.
+ExecStartPre=/usr/bin/rm -f %t/%N.cid
 {service}Restart=always
 RestartSec=500ms
 # 78: the configuration is wrong, and stays wrong.
@@ -66,7 +68,7 @@ WantedBy=ringdown.target
 QUADLET_DAEMON = """Notify=true
 EnvironmentFile=/etc/ringdown/ringdown.env
 EnvironmentFile=/etc/ringdown/{name}.env
-Environment=RINGDOWN_NODE_NAME=%H CREDENTIALS_DIRECTORY=/run/credentials
+Environment={environment}RINGDOWN_NODE_NAME=%H CREDENTIALS_DIRECTORY=/run/credentials
 Volume=%t/ringdown-{name}:/run/credentials:ro
 PodmanArgs=--memory=4g
 """
@@ -83,7 +85,9 @@ COMPOSE = """{mark}
 #
 #   compose_prepare                    makes secrets/ and ringdown.env beside this file, once
 #   podman load -i ringdown-acd.tar    and so on, every image
-#   podman-compose up -d               the web API is at 127.0.0.1:8000, the administrator's password in secrets/ADMIN_PASSWORD
+#   podman-compose up -d               the web API is at 127.0.0.1:8000
+#   podman-compose exec web-api /usr/bin/ringdown-web-api init-admin
+#                                      the first administrator, admin, with the password in secrets/ADMIN_PASSWORD
 name: ringdown
 services:
 {services}volumes:
@@ -149,6 +153,7 @@ def containerfile(manifest, name, said):
 def quadlet(manifest, name, said, version):
     facts = {"name": name, "uid": said["uid"], "gid": manifest.all["image"]["group"]}
     if name in manifest.daemons:
+        facts["environment"] = "".join(f"{key}={value} " for key, value in sorted(said.get("environment", {}).items()))
         inside = QUADLET_DAEMON.format(**facts) + "".join(f"Volume={folder}:{folder}\n" for folder in said.get("writes", []))
         made = "ExecStartPre=/usr/bin/install -d -o {uid} -g {gid} -m 2770 {folder}\n"
         service = QUADLET_CREDENTIALS.format(**facts) + "".join(made.format(folder=folder, **facts) for folder in said.get("writes", []))

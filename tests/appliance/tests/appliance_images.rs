@@ -1,4 +1,7 @@
-//! `appliance-images`: what images are made of, and that they run confined.
+//! `appliance-images`: what images are made of, and that they run confined. Its long form runs the quadlets on a host.
+
+#[path = "appliance_images/long.rs"]
+mod long;
 
 use std::path::Path;
 use std::process::Command;

@@ -187,8 +187,16 @@ pub fn wait_for<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Optio
 /// # Errors
 /// When it cannot be made.
 pub fn cached_root() -> anyhow::Result<PathBuf> {
+    root_with("host-root", &[])
+}
+
+/// The root of hosts that have more than a bare one, kept under a name of its own.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn root_with(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(checkout().join("tests/appliance/host_root"));
-    command.arg(cache().join("host-root"));
+    command.arg(cache().join(name)).args(packages);
     let ran = run(command, None, ROOT_LIMIT).context("making the root of hosts")?;
     Ok(PathBuf::from(ran.success()?.trim()))
 }
