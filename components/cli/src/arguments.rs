@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use uuid::Uuid;
 
+use crate::doctor::ClusterPlace;
+
 /// Ringdown, a contact centre as an appliance: the operator's tool.
 #[derive(Debug, Parser)]
 #[command(name = "ringdown", version, arg_required_else_help = true)]
@@ -103,6 +105,12 @@ pub(crate) struct Status {
 
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
+    /// Look at the other hosts of the installation too, over the network
+    #[arg(long)]
+    pub(crate) cluster: bool,
+    /// Hosts besides those this one was told of (then --cluster need not be said), with what has to be there: 10.0.0.5=acd+web-api,10.0.0.6
+    #[arg(long, value_name = "HOST,...", value_delimiter = ',')]
+    pub(crate) hosts: Vec<ClusterPlace>,
     /// For programs
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,11 +1,14 @@
-//! `ringdown doctor`: looks at the host and the installation, and says what to do about each finding.
+//! `ringdown doctor`: looks at the host and the installation, with `--cluster` at the other hosts too, and says what to do about
+//! each finding.
 
+mod cluster;
 mod packaged;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use nix::sys::statvfs::statvfs;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
@@ -15,6 +18,8 @@ use crate::arguments::{Doctor, Place};
 use crate::installation::{Installation, PortName, is_free};
 use crate::supervise::find_program;
 use crate::{health, output};
+
+pub(crate) use cluster::Place as ClusterPlace;
 
 /// What state, journal and log of a busy day take, with room.
 const DISK_MIN_MB: u64 = 2_048;
@@ -56,7 +61,11 @@ impl Finding {
 }
 
 pub(crate) async fn run(place: &Place, doctor: &Doctor) -> anyhow::Result<ExitCode> {
-    let findings = findings(place).await?;
+    let mut findings = findings(place).await?;
+    if doctor.cluster || !doctor.hosts.is_empty() {
+        let appliance = Appliance::find(place)?.context("only a host that packages made knows others")?;
+        findings.extend(cluster::examine(&appliance, &doctor.hosts).await?);
+    }
     if doctor.json {
         output::json(&findings)?;
     } else {

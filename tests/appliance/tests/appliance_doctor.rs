@@ -1,5 +1,5 @@
-//! `appliance-doctor`: on a host that first boot made, `ringdown doctor` finds what is wrong and says what mends it, and
-//! `ringdown support-bundle` tells neither a secret nor a caller.
+//! `appliance-doctor`: on hosts that first boot made, `ringdown doctor` finds what is wrong, there and on the other host, and says
+//! what mends it; `ringdown support-bundle` tells neither a secret nor a caller.
 
 #![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
 
@@ -8,29 +8,91 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use ringdown_appliance::bundle::{self, bundle};
-use ringdown_appliance::fleet::{Fleet, Host, wait_for};
+use ringdown_appliance::fleet::{Fleet, Host, checkout, wait_for};
+use ringdown_appliance::packages::here;
 use serde_json::Value;
 
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 const INSTALL_LIMIT: Duration = Duration::from_secs(400);
 const MEND_LIMIT: Duration = Duration::from_secs(60);
 /// What a host without voice needs, which is quick to install.
-const COMPONENTS: &str = "RINGDOWN_COMPONENTS=redis,postgresql,web-api,registrar,notifier";
+const COMPONENTS: &str = "redis,postgresql,web-api,registrar,notifier,backup";
+/// The host that is looked at, and the one that looks at it from outside.
+const PATIENT: (&str, u8) = ("patient", 11);
+const NEIGHBOUR: (&str, u8) = ("neighbour", 12);
+/// Where copies go: a volume, by fstab.
+const COPIES: &str = "mkdir -p /srv/volume /mnt/copies
+    printf '%s\\n' 'tmpfs /srv/volume tmpfs size=200m 0 0' '/srv/volume /mnt/copies none bind,x-systemd.requires-mounts-for=/srv/volume 0 0' >>/etc/fstab
+    systemctl daemon-reload
+    systemctl start mnt-copies.mount";
 const BUNDLE: &str = "/root/support.tar.gz";
 /// Bytes of an archive of a host that was just made.
 const BUNDLE_MAX: u64 = 8 * 1_024 * 1_024;
 
-fn installed(fleet: &Fleet) -> anyhow::Result<Host> {
-    let host = fleet.host("patient").bind_read_only(bundle()?, bundle::INSIDE).boot()?;
+/// Secrets that hosts share, and the public key for copies.
+fn shared(fleet: &Fleet) -> anyhow::Result<(std::path::PathBuf, String)> {
+    let folder = fleet.folder("secrets")?;
+    let make = checkout().join("provisioning/ansible/roles/base/files/make_secrets");
+    let words = [
+        make.to_string_lossy(),
+        folder.to_string_lossy(),
+        "-".into(),
+        "REDIS_PASSWORD".into(),
+        "POSTGRES_PASSWORD".into(),
+    ];
+    here(&words.each_ref().map(AsRef::as_ref))?.success().context("making the secrets that hosts share")?;
+    let identity = fleet.folder("keys")?.join("identity");
+    let identity = identity.to_string_lossy();
+    here(&["age-keygen", "-o", &identity])?.success().context("making an identity")?;
+    Ok((folder, here(&["age-keygen", "-y", &identity])?.success()?.trim().to_owned()))
+}
+
+fn install(host: &Host, variables: &[String]) -> anyhow::Result<()> {
     host.wait_running(BOOT_LIMIT)?;
-    let words = ["env", COMPONENTS, "/srv/bundle/first_boot_installer"];
-    host.run_for(INSTALL_LIMIT, &words)?.success().context("first boot")?;
-    Ok(host)
+    let mut words = vec!["env", "INSTALL_RINGDOWN_SECRETS=/srv/secrets"];
+    words.extend(variables.iter().map(String::as_str));
+    words.push("/srv/bundle/first_boot_installer");
+    host.run_for(INSTALL_LIMIT, &words)?.success().context("first boot").map(drop)
+}
+
+fn hosts(fleet: &Fleet) -> anyhow::Result<(Host, Host)> {
+    let (secrets, recipient) = shared(fleet)?;
+    let make = |(name, number): (&str, u8)| {
+        let host = fleet.host(name).number(number).bind_read_only(bundle()?, bundle::INSIDE);
+        host.bind_read_only(&secrets, "/srv/secrets").boot()
+    };
+    let (patient, neighbour) = (make(PATIENT)?, make(NEIGHBOUR)?);
+    patient.wait_running(BOOT_LIMIT)?;
+    patient.sh(COPIES)?;
+    install(
+        &patient,
+        &[
+            format!("RINGDOWN_COMPONENTS={COMPONENTS}"),
+            format!("RINGDOWN_PEERS={}", neighbour.address()),
+            format!("RINGDOWN_BACKUP_RECIPIENT={recipient}"),
+            "RINGDOWN_BACKUP_DIR=/mnt/copies".to_owned(),
+        ],
+    )?;
+    patient.run_for(INSTALL_LIMIT, &["ringdown-backup", "run"])?.success().context("the first copy")?;
+    install(
+        &neighbour,
+        &[
+            "RINGDOWN_COMPONENTS=notifier".to_owned(),
+            format!("RINGDOWN_PEERS={}", patient.address()),
+            format!("RINGDOWN_REDIS_URL=redis://{}:6379/0", patient.address()),
+        ],
+    )?;
+    Ok((patient, neighbour))
 }
 
 /// Findings that are not good: what is wrong, and what to do about it.
 fn wrong(host: &Host, verdict: &str) -> anyhow::Result<BTreeMap<String, (String, String)>> {
-    let ran = host.run(&["ringdown", "doctor", "--json"])?;
+    found(host, &[], verdict)
+}
+
+/// The same, with more arguments.
+fn found(host: &Host, arguments: &[&str], verdict: &str) -> anyhow::Result<BTreeMap<String, (String, String)>> {
+    let ran = host.run(&[&["ringdown", "doctor", "--json"], arguments].concat())?;
     let findings: Vec<Value> = serde_json::from_str(&ran.stdout).with_context(|| ran.said())?;
     let bad = findings.iter().any(|finding| finding["verdict"] == "bad");
     ensure!(bad == (ran.code() == 1), "the exit code says whether something is bad: {}", ran.said());
@@ -66,7 +128,7 @@ struct Trouble {
     mend: &'static str,
 }
 
-const TROUBLES: [Trouble; 8] = [
+const TROUBLES: [Trouble; 9] = [
     Trouble {
         how: "systemctl stop ringdown-notifier",
         verdict: "bad",
@@ -114,6 +176,14 @@ const TROUBLES: [Trouble; 8] = [
         found: "registrar/REDIS_PASSWORD is another than the host's",
         advice: "first_boot_installer",
         mend: "cp -p /root/kept /etc/ringdown/credentials/registrar/REDIS_PASSWORD",
+    },
+    Trouble {
+        how: "umount /mnt/copies",
+        verdict: "bad",
+        what: "backup",
+        found: "/mnt/copies should be a mounted volume and is not",
+        advice: "ringdown-backup",
+        mend: "mount /mnt/copies",
     },
     Trouble {
         how: "nft delete table inet ringdown",
@@ -204,17 +274,49 @@ fn assert_holds(host: &Host) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the neighbour sees, over the network alone.
+fn assert_seen_from_outside(patient: &Host, neighbour: &Host) -> anyhow::Result<()> {
+    let what = format!("host {}", patient.address());
+    let named = format!("{}={}", patient.address(), COMPONENTS.replace(',', "+"));
+    let of_patient = |verdict: &str| -> anyhow::Result<Option<(String, String)>> {
+        Ok(found(neighbour, &["--hosts", &named], verdict)?.remove(&what))
+    };
+    assert_eq!(found(neighbour, &["--cluster"], "bad")?, BTreeMap::new());
+    let good = found(neighbour, &["--hosts", &named], "good")?;
+    assert!(good[&what].0.contains("notifier, postgresql, redis, registrar, web-api ready"), "{good:?}");
+    for (what, said) in [("clocks", "2 hosts"), ("versions", env!("CARGO_PKG_VERSION"))] {
+        assert!(good[what].0.contains(said), "{what}: {good:?}");
+    }
+    assert!(!wrong(neighbour, "good")?.contains_key(&what), "without being asked it looks at its own host only");
+    patient.sh("systemctl stop ringdown-registrar")?;
+    let (said, advice) = of_patient("bad")?.context("a part that is missed is found")?;
+    assert!(said == "registrar cannot be reached" && advice == "on that host: ringdown doctor", "{said}: {advice}");
+    patient.sh("systemctl start ringdown-registrar; systemctl stop ringdown-redis")?;
+    wait_for(MEND_LIMIT, "the API waits for Redis, and the neighbour sees it", || {
+        let (said, _) = of_patient("bad").ok()??;
+        (said.contains("web-api waits for redis") && said.contains("redis cannot be reached")).then_some(())
+    })?;
+    patient.sh("systemctl start ringdown-redis")?;
+    wait_for(MEND_LIMIT, "all is well again", || of_patient("good").ok()?)?;
+    // Not its power: the network of a host that is off would still refuse in its place.
+    patient.cut_network()?;
+    let (said, advice) = of_patient("bad")?.context("a host that is gone is found")?;
+    assert!(said.contains("does not answer") && advice.contains("RINGDOWN_PEERS"), "{said}: {advice}");
+    Ok(())
+}
+
 #[test]
 fn doctor_finds_what_is_wrong_and_the_bundle_tells_no_secret() -> anyhow::Result<()> {
     bundle()?;
     let fleet = Fleet::new()?;
-    let host = installed(&fleet)?;
+    let (host, neighbour) = hosts(&fleet)?;
     assert_well(&host)?;
     assert_bundle_tells_nothing(&host)?;
     host.sh("cp -p /var/lib/dpkg/status /var/lib/dpkg/status-kept")?;
     for trouble in &TROUBLES {
         assert_found(&host, trouble)?;
     }
+    assert_seen_from_outside(&host, &neighbour)?;
     fleet.passed();
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A host that was set up by packages and first boot: systemd runs its parts, and `/etc/ringdown` says what they are.
 //!
 //! ```text
-//! /etc/ringdown/operator.env         RINGDOWN_COMPONENTS, RINGDOWN_ADVERTISE, RINGDOWN_API_URL
+//! /etc/ringdown/operator.env         RINGDOWN_COMPONENTS, RINGDOWN_ADVERTISE, RINGDOWN_API_URL; the other hosts
 //!               ringdown.env         what all daemons of the host read
 //!               <component>.env      what one reads after it
 //!               secrets/<NAME>       root's
@@ -48,6 +48,7 @@ const BESIDE: [&str; 2] = ["/etc/haproxy/haproxy.cfg", "/etc/keepalived/keepaliv
 pub(crate) struct Appliance {
     folder: PathBuf,
     components: Vec<String>,
+    told: BTreeMap<String, String>,
     /// Its address for phones, trunks and peers.
     pub(crate) address: Ipv4Addr,
     /// Where the API is.
@@ -71,7 +72,18 @@ impl Appliance {
             components: components.map(str::to_owned).collect(),
             address,
             api: text("RINGDOWN_API_URL").to_owned(),
+            told: settings,
         }))
+    }
+
+    /// What provisioning told the operator's tool by a variable; empty when nothing.
+    pub(crate) fn told(&self, name: &str) -> &str {
+        self.told.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether daemons of ours are here, which know where Redis is.
+    pub(crate) fn has_daemons(&self) -> bool {
+        self.parts().any(crate::health::is_daemon)
     }
 
     /// Whether the component is on this host.

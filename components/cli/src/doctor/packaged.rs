@@ -1,6 +1,6 @@
 //! A host that was set up by packages: units, versions, data volume, clock, peers, secrets, certificates, packet filter.
 //!
-//! Findings are about this host: of a cluster each host is asked by itself.
+//! Findings are about this host; what it sees of others is in `cluster`.
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
@@ -29,6 +29,7 @@ const CERTIFICATE_DAYS: u64 = 30;
 const API: &str = "peer: API";
 /// What says what can be restored.
 const BACKUP: &str = "/usr/sbin/ringdown-backup";
+const BACKUP_SETTINGS: &str = "/etc/ringdown/backup.env";
 /// It asks PostgreSQL's copies, which may be many.
 const BACKUP_LIMIT: Duration = Duration::from_secs(60);
 /// Components that need no Redis.
@@ -59,6 +60,7 @@ pub(super) async fn examine(appliance: &Appliance) -> anyhow::Result<Vec<Finding
     findings.extend(packet_filter().await);
     if appliance.has("backup") {
         findings.push(backup().await);
+        findings.extend(place_of_copies());
     }
     findings.push(first_boot());
     if appliance.has("registrar") {
@@ -247,7 +249,11 @@ async fn peers(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
     {
         others.push(("peer: postgresql", url, 5_432));
     }
-    if !appliance.has("web-api") && !appliance.api.is_empty() {
+    let is_here = appliance.has("web-api") || appliance.has("haproxy");
+    if !is_here && appliance.api.contains("://127.") {
+        findings
+            .push(Finding::good(API, "not said (RINGDOWN_API_URL); only this tool's own log-in would need it here"));
+    } else if !appliance.has("web-api") && !appliance.api.is_empty() {
         others.push((API, appliance.api.clone(), 80));
     }
     for (what, url, port) in others {
@@ -413,6 +419,21 @@ async fn backup() -> Finding {
         }
         Err(error) => Finding::bad("backup", format!("{error:#}"), AGAIN),
     }
+}
+
+/// Copies that go with the disk whose loss they are for.
+fn place_of_copies() -> Option<Finding> {
+    let text = std::fs::read_to_string(BACKUP_SETTINGS).ok()?;
+    let folder = Path::new(text.lines().find_map(|line| line.strip_prefix("RINGDOWN_BACKUP_DIR="))?.trim());
+    let device = |path: &Path| std::fs::metadata(path).map(|of| of.dev()).ok();
+    let is_same = matches!((device(folder), device(Path::new(DATA))), (Some(copies), Some(data)) if copies == data);
+    is_same.then(|| {
+        Finding::warning(
+            "backup: place",
+            format!("{} is on the disk of the data: both are lost with it", folder.display()),
+            "mount another machine's disk there, or name another place by RINGDOWN_BACKUP_DIR and run first boot again",
+        )
+    })
 }
 
 fn first_boot() -> Finding {
