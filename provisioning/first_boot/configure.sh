@@ -59,6 +59,7 @@ inventory() {
     ! has postgresql || echo "\"ringdown_postgresql_members\": $(json_list "${RINGDOWN_POSTGRES_MEMBERS:-$address}"),"
     ! has nats || echo "\"ringdown_nats_members\": $(json_list "${RINGDOWN_NATS_MEMBERS:-$address}"),"
     ! has rtpengine || echo "\"ringdown_rtpengine_advertise\": $(quoted "${RINGDOWN_RTPENGINE_ADVERTISE:-}"),"
+    [ -z "${first_is_new:-}" ] || echo '"ringdown_postgresql_new": true,'
     ! has haproxy || front
     ! has monitoring || targets
     [ "${RINGDOWN_MONITORED:-}" != yes ] || echo '"ringdown_base_monitored": true,'

@@ -47,21 +47,25 @@ check_system() {
         refuse 2 "the clock says $(date -u +%F), which is before the bundle was made: set it"
 }
 
-# What a host needs under load, by what it is: memory and disk in MB.
+# What a host needs under load, by what it is: memory and disk in MB, processors.
 needs() {
-    local memory=400 disk=950
+    local memory=400 disk=950 processors=1
+    # Calls are relayed, routed and written down at the same time.
+    ! { has asterisk && has redis; } || processors=2
     ! has redis || { memory=$((memory + 300)) && disk=$((disk + 300)); }
     ! has postgresql || { memory=$((memory + 300)) && disk=$((disk + 500)); }
     ! has asterisk || { memory=$((memory + 300)) && disk=$((disk + 600)); }
-    echo "$memory $disk"
+    echo "$memory $disk $processors"
 }
 
 check_size() {
-    local memory disk have
-    read -r memory disk < <(needs)
+    local memory disk processors have
+    read -r memory disk processors < <(needs)
     [ "${INSTALL_RINGDOWN_ALLOW_SMALL:-}" != yes ] || { say 'the size of this host is not checked (INSTALL_RINGDOWN_ALLOW_SMALL)' && return 0; }
     have=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
     [ "$have" -ge "$memory" ] || refuse 2 "this host has $have MB of memory; these components need $memory (INSTALL_RINGDOWN_ALLOW_SMALL=yes accepts less)"
+    have=$(nproc)
+    [ "$have" -ge "$processors" ] || refuse 2 "this host has $have processor; these components need $processors (INSTALL_RINGDOWN_ALLOW_SMALL=yes accepts less)"
     local folder
     for folder in /usr /var/lib /var/lib/ringdown; do
         [ -d "$folder" ] || continue
@@ -119,6 +123,20 @@ check_ports() {
 ${taken}stop who has them, or give the component another port"
 }
 
+# The first of several members of PostgreSQL, blank, where no other answers: a new installation, or a host in a dead one's place
+# while those that have the data are down. Only a person knows; what begins empty there would be a second database.
+check_first_member() {
+    local member until=${INSTALL_RINGDOWN_NEW_UNTIL:-}
+    first_is_new=
+    if ! has postgresql || [ -z "${RINGDOWN_POSTGRES_MEMBERS:-}" ] || [ "${RINGDOWN_POSTGRES_MEMBERS%%,*}" != "$address" ]; then return 0; fi
+    [ ! -e "$history/PG_VERSION" ] && [ -z "${INSTALL_RINGDOWN_RESTORE:-}" ] || return 0
+    for member in ${RINGDOWN_POSTGRES_MEMBERS//,/ }; do
+        [ "$member" = "$address" ] || ! timeout 2 bash -c "exec 3<>/dev/tcp/$member/5432" 2>/dev/null || return 0
+    done
+    if [ -n "$until" ] && [ "$(date +%s)" -lt "$(date -ud "$until" +%s)" ]; then first_is_new=yes && return 0; fi
+    refuse 2 "this host has no data of PostgreSQL, and no other member (${RINGDOWN_POSTGRES_MEMBERS#*,}) answers: start one that has the data first; only where the installation is new, and none has, say so by INSTALL_RINGDOWN_NEW_UNTIL=$(date -ud '1 hour' +%FT%TZ)"
+}
+
 # Secrets of a peer on another host must come with us: no other host's can be guessed.
 check_secrets() {
     local from=${INSTALL_RINGDOWN_SECRETS:-} missing=''
@@ -151,6 +169,7 @@ preflight() {
     check_volume
     check_size
     check_ports
+    check_first_member
     check_secrets
     say "this host can be used: Ringdown $version from $bundle"
 }

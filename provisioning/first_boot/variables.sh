@@ -221,6 +221,9 @@ check_peers() {
     check_members redis RINGDOWN_REDIS_MEMBERS 3
     check_members postgresql RINGDOWN_POSTGRES_MEMBERS 2
     check_members nats RINGDOWN_NATS_MEMBERS 2
+    local until=${INSTALL_RINGDOWN_NEW_UNTIL:-}
+    [ -z "$until" ] || { [[ $until =~ ^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$ ]] && date -ud "$until" >/dev/null 2>&1; } ||
+        refuse 78 'INSTALL_RINGDOWN_NEW_UNTIL is a time like 2026-11-21T08:30:00Z'
     local name host
     for name in RINGDOWN_REDIS_URL RINGDOWN_POSTGRES_URL RINGDOWN_API_URL; do
         [ -n "${!name:-}" ] || continue

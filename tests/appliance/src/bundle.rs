@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +14,8 @@ use crate::fleet::{cache, checkout, run};
 pub const INSIDE: &str = "/srv/bundle";
 /// Building packages, downloading the distribution's.
 const LIMIT: Duration = Duration::from_secs(540);
+/// Made once by a process: hosts read it while others are still to come.
+static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// A bundle of this checkout's programs, or of others, under another version.
 ///
@@ -53,6 +56,10 @@ pub fn bundle() -> anyhow::Result<PathBuf> {
     if let Some(made) = std::env::var_os("RINGDOWN_TEST_BUNDLE").filter(|made| !made.is_empty()) {
         return Ok(PathBuf::from(made));
     }
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(made) = made.as_ref() {
+        return Ok(made.clone());
+    }
     let folder = cache().join("bundle");
     let lock = std::fs::File::create(cache().join("bundle.lock")).context("making the bundle's lock")?;
     let _held =
@@ -60,5 +67,6 @@ pub fn bundle() -> anyhow::Result<PathBuf> {
     let mut command = Command::new(checkout().join("provisioning/bundle"));
     command.arg("--out").arg(&folder);
     run(command, None, LIMIT)?.success().context("making the bundle")?;
+    *made = Some(folder.clone());
     Ok(folder)
 }

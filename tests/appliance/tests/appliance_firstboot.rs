@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use ringdown_appliance::bundle::{self, bundle};
+use ringdown_appliance::chance::Chance;
 use ringdown_appliance::fleet::{Fleet, Host, HostBuilder, Seed, checkout, wait_for};
 
 /// From power-on to the answered call.
@@ -106,6 +107,7 @@ fn a_bare_host_becomes_a_contact_centre_and_stays_one() -> anyhow::Result<()> {
     assert_healthy(&host)?;
     no_secret_is_told(&host)?;
     only_what_is_needed_is_open(&fleet, &host)?;
+    the_log_tells_when(&host)?;
     a_second_run_changes_nothing(&host)?;
     only_what_changed_is_restarted(&host)?;
     a_reboot_changes_nothing(&mut host)?;
@@ -187,6 +189,19 @@ fn a_reboot_changes_nothing(host: &mut Host) -> anyhow::Result<()> {
     assert_eq!((host.get(RECORD)?, secrets(host)?), (record, kept));
     let call = host.run(&["ringdown", "sim", "calls", "--calls", "1", "--agents", "1"])?;
     assert_eq!(row(&call.stdout, " lost "), "0", "{}", call.said());
+    Ok(())
+}
+
+/// Each line of the log has its time.
+fn the_log_tells_when(host: &Host) -> anyhow::Result<()> {
+    let log = host.get("/var/log/ringdown/first-boot.log")?;
+    let steps = ["from here on this host is changed", "packages", "configuration and start", "health", "a test call"];
+    for step in steps {
+        let line =
+            log.lines().find(|line| line.contains(&format!("] {step}"))).with_context(|| format!("{step}: {log}"))?;
+        let time = line.split(' ').next().unwrap_or_default();
+        assert!(time.len() == 20 && time.ends_with('Z') && time.contains('T'), "{line}");
+    }
     Ok(())
 }
 
@@ -294,6 +309,8 @@ fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
     let packed = installer(&host, &[], &["--dry-run", "--bundle", "/srv/packed/bundle.tar"])?;
     assert!(packed.code() == 0 && packed.stdout.contains("nothing was changed"), "{}", packed.said());
     assert_eq!(host.sh("ls /var/tmp | grep ringdown || true")?, "", "what was unpacked is gone");
+    a_host_that_is_unfit_is_refused(&host)?;
+    a_second_database_is_not_begun(&host)?;
     a_taken_port_and_a_full_disk_are_refused(&host)?;
     assert_eq!(tree(&host)?, before);
     what_fails_later_says_what_to_do(&host)?;
@@ -309,6 +326,41 @@ fn what_fails_later_says_what_to_do(host: &Host) -> anyhow::Result<()> {
     assert!(ran.stdout.contains("FAILED: packages"), "{}", ran.said());
     for said in ["the hook refuses", "what to do", "/var/log/ringdown/first-boot.log"] {
         assert!(ran.stderr.contains(said), "{said}: {}", ran.said());
+    }
+    Ok(())
+}
+
+/// The first member of several, blank, alone: a new installation only where somebody says so.
+fn a_second_database_is_not_begun(host: &Host) -> anyhow::Result<()> {
+    let members = format!("RINGDOWN_POSTGRES_MEMBERS={},10.77.0.250", host.address());
+    let run = |until: &str| {
+        let until = format!("INSTALL_RINGDOWN_NEW_UNTIL={until}");
+        let words =
+            ["env", "RINGDOWN_COMPONENTS=postgresql", "RINGDOWN_PEERS=10.77.0.250", &members, &until, INSTALLER];
+        host.run_for(INSTALL_LIMIT, &words)
+    };
+    for until in ["", "2026-01-01T00:00:00Z"] {
+        let ran = run(until)?;
+        assert!(ran.code() == 2 && ran.stderr.contains("start one that has the data first"), "{}", ran.said());
+    }
+    assert_eq!(run("tomorrow")?.code(), 78);
+    let said = run("2126-01-01T00:00:00Z")?;
+    assert!(said.code() == 2 && said.stderr.contains("POSTGRES_COPY_PASSWORD"), "further than that: {}", said.said());
+    Ok(())
+}
+
+/// One processor, and a name that no node can have.
+fn a_host_that_is_unfit_is_refused(host: &Host) -> anyhow::Result<()> {
+    // `hostname` itself would refuse such a name.
+    let rename = "import os, socket, sys; socket.sethostname('call centre'); os.execv(sys.argv[1], sys.argv[1:])";
+    let cases: [(&[&str], &str); 2] = [
+        (&["taskset", "--cpu-list", "0", INSTALLER], "this host has 1 processor; these components need 2"),
+        (&["unshare", "--uts", "python3", "-c", rename, INSTALLER], "cannot be a node's"),
+    ];
+    for (words, named) in cases {
+        let ran = host.run_for(INSTALL_LIMIT, words)?;
+        assert_eq!(ran.code(), 2, "{}", ran.said());
+        assert!(ran.stderr.contains(named) && ran.stderr.contains("nothing was changed"), "{}", ran.said());
     }
     Ok(())
 }
@@ -401,12 +453,24 @@ mod long {
         let log = wait_installed(&voice_host, INSTALL_LIMIT)?;
         println!("appliance_firstboot_three_hosts {:.0} s", started.elapsed().as_secs_f64());
         assert!(log.contains("connected with Agent 0"), "a call was answered: {log}");
+        only_peers_reach_what_is_inner(&fleet, &data_host, &application_host)?;
         for host in [&data_host, &application_host, &voice_host] {
             assert_healthy(host)?;
             let again = installer(host, &[], &[])?;
             assert!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
         }
         fleet.passed();
+        Ok(())
+    }
+
+    /// The bridge is no peer.
+    fn only_peers_reach_what_is_inner(fleet: &Fleet, data: &Host, application: &Host) -> anyhow::Result<()> {
+        for (host, peer, port) in [(data, application, 6_379), (data, application, 5_432), (application, data, 8_000)] {
+            let line = format!("timeout 2 bash -c '</dev/tcp/{}/{port}'", host.address());
+            assert!(peer.run(&["sh", "-c", &line])?.status.success(), "{port} is open to {}", peer.name());
+            let outside = fleet.run_outside(Duration::from_secs(5), &["sh", "-c", &line])?;
+            assert!(!outside.status.success(), "{port} of {} is open to everybody", host.name());
+        }
         Ok(())
     }
 
@@ -521,37 +585,85 @@ mod long {
         Ok(())
     }
 
+    /// Waits until the installer has begun for the `runs`th time to change the host, or had nothing left to do.
+    fn wait_begun(host: &Host, runs: usize) -> anyhow::Result<()> {
+        let line = "grep -c 'from here on this host is changed' /var/log/ringdown/first-boot.log";
+        wait_for(INSTALL_LIMIT, "the installer begins to change the host", || {
+            let begun: usize = host.run(&["sh", "-c", line]).ok()?.stdout.trim().parse().ok()?;
+            let is_done = || host.run(&["test", "-e", RECORD, "-a", "-e", "/etc/ringdown/installed"]).ok();
+            (begun >= runs || is_done()?.status.success()).then_some(())
+        })
+    }
+
+    fn is_recorded(host: &Host) -> Option<()> {
+        host.run(&["test", "-e", RECORD]).ok()?.status.success().then_some(())
+    }
+
+    /// How long the installer changes a host that nobody cuts off.
+    fn uncut(fleet: &Fleet) -> anyhow::Result<Duration> {
+        let host = bare(fleet, "uncut")?.seed(seed(&[("RINGDOWN_COMPONENTS", "all")])).boot()?;
+        wait_begun(&host, 1)?;
+        let began = Instant::now();
+        wait_for(INSTALL_LIMIT, "first boot completes", || is_recorded(&host))?;
+        Ok(began.elapsed())
+    }
+
+    /// Pulls the plug `after` the installer began for the `run`th time; gives the secrets there were.
+    fn cut(host: &mut Host, run: usize, after: Duration) -> anyhow::Result<BTreeMap<String, String>> {
+        host.boot()?;
+        wait_begun(host, run)?;
+        // The time itself is what is drawn: there is no condition to wait for.
+        std::thread::sleep(after);
+        let kept = secrets(host)?;
+        let at = host.run(&["tail", "-n", "1", "/var/log/ringdown/first-boot.log"])?.stdout;
+        let done = is_recorded(host).map_or("", |()| " (it was recorded already)");
+        host.power_cut()?;
+        println!("  run {run} cut after {after:?}{done}: {}", at.trim());
+        Ok(kept)
+    }
+
+    fn assert_kept(host: &Host, before: &BTreeMap<String, String>) -> anyhow::Result<()> {
+        let now = secrets(host)?;
+        for (name, secret) in before {
+            assert_eq!(now.get(name), Some(secret), "{name} was made again");
+        }
+        assert!(now.values().all(|secret| !secret.ends_with("-0")), "no secret is empty: {now:?}");
+        Ok(())
+    }
+
+    /// One in each fifth of an installation, and one more while it is made good.
     #[test]
     fn power_cuts_at_random_points_only_delay_it() -> anyhow::Result<()> {
         let fleet = Fleet::new()?;
-        let mut host = bare(&fleet, "cut")?.seed(seed(&[("RINGDOWN_COMPONENTS", "all")])).make()?;
-        let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
-        println!("seed {seed}");
-        let mut first: BTreeMap<String, String> = BTreeMap::new();
-        for cut in 0..5_u32 {
-            host.boot()?;
-            // Each window is a later part of the installation, which goes on where it was cut.
-            let after = Duration::from_millis(u64::from(3_000 + cut * 4_000 + seed.wrapping_mul(cut * 2 + 1) % 12_000));
-            std::thread::sleep(after);
-            let now = secrets(&host)?;
-            for (name, secret) in &first {
-                assert_eq!(now.get(name), Some(secret), "{name} was made again");
+        let mut chance = Chance::new();
+        // Thousandths of an installation, so that a seed repeats them on another machine.
+        let points: Vec<(u32, u32)> =
+            (0..5).map(|fifth| (fifth * 200 + chance.below(200), chance.below(1_000))).collect();
+        let whole = uncut(&fleet)?;
+        println!("an installation changes a host for {whole:?}; cut at (thousandths): {points:?}");
+        for (number, (first, second)) in points.into_iter().enumerate() {
+            println!("host {number}:");
+            let name = format!("cut{number}");
+            let mut host = bare(&fleet, &name)?.seed(seed(&[("RINGDOWN_COMPONENTS", "all")])).make()?;
+            let kept = cut(&mut host, 1, whole * first / 1_000)?;
+            // What was cut off late has little left to do.
+            let rest = whole * (1_000 - first) / 1_000;
+            let later = cut(&mut host, 2, rest * second / 1_000)?;
+            for (name, secret) in &kept {
+                assert_eq!(later.get(name), Some(secret), "{name} was made again");
             }
-            first = now;
-            let at = host.run(&["sh", "-c", "tail -n 1 /var/log/ringdown/first-boot.log 2>/dev/null"])?.stdout;
-            println!("cut {cut} after {after:?}: {}", at.trim());
-            host.power_cut()?;
+            host.boot()?;
+            let began = Instant::now();
+            wait_for(INSTALL_LIMIT, "first boot completes", || is_recorded(&host))?;
+            wait_for(Duration::from_secs(60), "it is healthy", || assert_healthy(&host).ok())?;
+            println!("  healthy {:.0} s after the last power-on", began.elapsed().as_secs_f64());
+            assert_kept(&host, &later)?;
+            host.wait_running(Duration::from_secs(60))?;
+            let again = installer(&host, &[], &[])?;
+            assert!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
+            let call = host.run(&["ringdown", "sim", "calls", "--calls", "1", "--agents", "1"])?;
+            assert_eq!(row(&call.stdout, " lost "), "0", "{}", call.said());
         }
-        host.boot()?;
-        wait_for(INSTALL_LIMIT, "first boot completes", || host.get(RECORD).ok())?;
-        wait_for(Duration::from_secs(30), "it is healthy", || assert_healthy(&host).ok())?;
-        let last = secrets(&host)?;
-        for (name, secret) in &first {
-            assert_eq!(last.get(name), Some(secret), "{name} was made again");
-        }
-        assert!(last.values().all(|secret| !secret.ends_with("-0")), "no secret is empty: {last:?}");
-        let again = installer(&host, &[], &[])?;
-        assert!(again.code() == 0 && again.stdout.contains("nothing was changed"), "{}", again.said());
         fleet.passed();
         Ok(())
     }

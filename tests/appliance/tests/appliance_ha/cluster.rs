@@ -31,6 +31,8 @@ pub(crate) struct Cluster<'a> {
     fleet: &'a Fleet,
     secrets: PathBuf,
     peers: &'static str,
+    /// While its first members may begin without data.
+    new_until: String,
 }
 
 /// The cluster's own hosts.
@@ -43,7 +45,9 @@ impl<'a> Cluster<'a> {
         let names = ["REDIS_PASSWORD", "POSTGRES_PASSWORD", "POSTGRES_COPY_PASSWORD", "ADMIN_PASSWORD"];
         let made = std::process::Command::new(make).arg(&secrets).arg("-").args(names).output()?;
         ensure!(made.status.success(), "making the secrets that hosts share");
-        Ok(Self { fleet, secrets, peers: PEERS })
+        let soon = std::process::Command::new("date").args(["-u", "-d", "30 minutes", "+%FT%TZ"]).output()?;
+        let new_until = String::from_utf8(soon.stdout)?.trim().to_owned();
+        Ok(Self { fleet, secrets, peers: PEERS, new_until })
     }
 
     /// The test itself is a peer, which may use the stores.
@@ -59,7 +63,11 @@ impl<'a> Cluster<'a> {
 
     /// Switches on a bare host that becomes what the variables say; does not wait for it.
     pub(crate) fn start(&self, name: &str, number: u8, variables: &[(&str, &str)]) -> anyhow::Result<Host> {
-        let shared = [("RINGDOWN_PEERS", self.peers), ("INSTALL_RINGDOWN_SECRETS", SECRETS)];
+        let shared = [
+            ("RINGDOWN_PEERS", self.peers),
+            ("INSTALL_RINGDOWN_SECRETS", SECRETS),
+            ("INSTALL_RINGDOWN_NEW_UNTIL", self.new_until.as_str()),
+        ];
         let all = shared.iter().chain(variables);
         let lines: String = all.map(|(name, value)| format!("    {name}={value}\n")).collect();
         let user_data = format!(
