@@ -16,6 +16,8 @@ use crate::supervise;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// Of a part that does not say why.
+pub(crate) const NOT_READY: &str = "is not ready";
 /// What a drained daemon waits for.
 const DRAINED: &str = "host";
 
@@ -115,10 +117,22 @@ pub(crate) fn admin_port(daemon: &str) -> Option<PortName> {
     }
 }
 
+/// What a daemon answers when it is asked whether it is ready.
 #[derive(Deserialize)]
-struct Ready {
+pub(crate) struct Ready {
+    /// Its name.
+    #[serde(default)]
+    pub(crate) daemon: String,
     #[serde(default)]
     waiting: Vec<Waiting>,
+}
+
+impl Ready {
+    /// What it waits for, and why; none when it names nothing.
+    pub(crate) fn waits(&self) -> Option<String> {
+        let parts: Vec<_> = self.waiting.iter().map(|one| format!("{} ({})", one.part, one.why)).collect();
+        (!parts.is_empty()).then(|| format!("waits for {}", parts.join(", ")))
+    }
 }
 
 #[derive(Deserialize)]
@@ -148,11 +162,8 @@ pub(crate) async fn daemon_health(address: SocketAddr) -> Health {
         Ok(ready) if !ready.waiting.is_empty() && ready.waiting.iter().all(|one| one.part == DRAINED) => {
             return Health { ready: true, says: "ready, drained".to_owned(), version, drained: true };
         }
-        Ok(ready) if !ready.waiting.is_empty() => {
-            let parts: Vec<_> = ready.waiting.iter().map(|one| format!("{} ({})", one.part, one.why)).collect();
-            format!("waits for {}", parts.join(", "))
-        }
-        Ok(_) | Err(_) => "is not ready".to_owned(),
+        Ok(ready) => ready.waits().unwrap_or_else(|| NOT_READY.to_owned()),
+        Err(_) => NOT_READY.to_owned(),
     };
     Health { ready: false, says, version, drained: false }
 }

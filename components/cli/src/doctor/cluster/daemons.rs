@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 use super::super::Finding;
 use super::layout::Layout;
 use super::{LET_IN, LIMIT, THERE, client, list};
+use crate::health::{NOT_READY, Ready};
 
 /// Where parts answer that have a health of their own. The API has another port beside HAProxy.
 const HEALTH: [u16; 7] = [8_000, 8_001, 8_002, 8_003, 8_004, 8_010, HAPROXY];
@@ -109,21 +109,6 @@ async fn listens(address: SocketAddr, name: &str) -> Answer {
     }
 }
 
-#[derive(Deserialize)]
-struct Ready {
-    #[serde(default)]
-    daemon: String,
-    #[serde(default)]
-    waiting: Vec<Waiting>,
-}
-
-#[derive(Deserialize)]
-struct Waiting {
-    #[serde(rename = "for")]
-    part: String,
-    why: String,
-}
-
 async fn health(client: &reqwest::Client, address: SocketAddr) -> Answer {
     let asked = Timestamp::now();
     let answer = match client.get(format!("http://{address}/readyz")).send().await {
@@ -137,17 +122,12 @@ async fn health(client: &reqwest::Client, address: SocketAddr) -> Answer {
     let is_ready = answer.status().is_success();
     let Some(text) = body(answer).await else { return Answer::Other };
     let Ok(ready) = serde_json::from_str::<Ready>(&text) else { return Answer::Other };
+    let waits = (!is_ready).then(|| ready.waits().unwrap_or_else(|| NOT_READY.to_owned()));
     let name = if address.port() == HAPROXY { "haproxy".to_owned() } else { ready.daemon };
     // A load balancer's front has no readiness of its own on the API's port.
     if name.is_empty() {
         return Answer::Other;
     }
-    let waits: Vec<_> = ready.waiting.iter().map(|one| format!("{} ({})", one.part, one.why)).collect();
-    let waits = match (is_ready, waits.is_empty()) {
-        (true, _) => None,
-        (false, true) => Some("is not ready".to_owned()),
-        (false, false) => Some(format!("waits for {}", waits.join(", "))),
-    };
     let apart = date.and_then(|date| apart(&date, asked, Timestamp::now()));
     Answer::Part(Part { name, waits, version: version(client, address).await, apart })
 }
