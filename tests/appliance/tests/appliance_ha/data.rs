@@ -8,7 +8,7 @@ use ringdown_appliance::fleet::{Fleet, Host, wait_for};
 
 use crate::cluster::{Cluster, DATA, address, addresses, assert_healthy, wait_installed};
 use crate::stores::{copies, postgres_signal, primary, redis_master, redis_signal};
-use crate::writes::{Tally, Writer, in_postgres, in_redis, prepare_postgres};
+use crate::writes::{Tally, Writer, all_kept, in_postgres, in_redis, prepare_postgres};
 
 /// Redis is writable again after whatever became of its master.
 const REDIS_BAR: Duration = Duration::from_secs(4);
@@ -101,20 +101,8 @@ impl<'a> Data<'a> {
 
     /// Everything ever acknowledged is there.
     fn assert_kept(&self) -> anyhow::Result<()> {
-        for (what, acknowledged, there) in [
-            ("Redis", &self.redis_has, in_redis(self.fleet, &self.redis)?),
-            ("PostgreSQL", &self.postgres_has, in_postgres(self.fleet, &self.postgres)?),
-        ] {
-            let there: HashSet<_> = there.into_iter().collect();
-            let lost: Vec<_> = acknowledged.difference(&there).collect();
-            ensure!(
-                lost.is_empty(),
-                "{what} lost {} of {} acknowledged writes: {lost:?}",
-                lost.len(),
-                acknowledged.len()
-            );
-        }
-        Ok(())
+        all_kept("Redis", &self.redis_has, in_redis(self.fleet, &self.redis)?)?;
+        all_kept("PostgreSQL", &self.postgres_has, in_postgres(self.fleet, &self.postgres)?)
     }
 
     /// A fault of Redis' master under load, until all is well again.

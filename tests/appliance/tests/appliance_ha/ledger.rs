@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::load;
 use crate::people::{Call, Caller};
 use crate::whole::Api;
-use crate::writes::{self, at_once, in_postgres, in_redis};
+use crate::writes::{self, all_kept, at_once, in_postgres, in_redis};
 
 /// Everything that was promised.
 #[derive(Debug, Default)]
@@ -69,20 +69,8 @@ impl Ledger {
     /// Every acknowledged write is in its store.
     pub(crate) fn kept(&self, fleet: &Fleet, redis: &str, postgres: &str) -> anyhow::Result<()> {
         let promises = self.0.borrow();
-        for (what, acknowledged, there) in [
-            ("Redis", &promises.redis, in_redis(fleet, redis)?),
-            ("PostgreSQL", &promises.postgres, in_postgres(fleet, postgres)?),
-        ] {
-            let there: HashSet<_> = there.into_iter().collect();
-            let lost: Vec<_> = acknowledged.difference(&there).collect();
-            ensure!(
-                lost.is_empty(),
-                "{what} lost {} of {} acknowledged writes: {lost:?}",
-                lost.len(),
-                acknowledged.len()
-            );
-        }
-        Ok(())
+        all_kept("Redis", &promises.redis, in_redis(fleet, redis)?)?;
+        all_kept("PostgreSQL", &promises.postgres, in_postgres(fleet, postgres)?)
     }
 
     /// Everything that was promised is there once, and nothing is left over.

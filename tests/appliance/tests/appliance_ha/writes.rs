@@ -1,5 +1,6 @@
 //! Writers of the stores, who keep what was acknowledged to them: Redis as the daemons find it, PostgreSQL by its members.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -215,4 +216,13 @@ pub(crate) fn prepare_postgres(fleet: &Fleet, url: &str) -> anyhow::Result<()> {
     at_once(fleet, move || async move {
         Ok(connect(&url).await?.batch_execute("CREATE TABLE load (number bigint PRIMARY KEY)").await?)
     })
+}
+
+/// Every acknowledged write of a store is among what it holds.
+pub(crate) fn all_kept(store: &str, acknowledged: &HashSet<i64>, there: Vec<i64>) -> anyhow::Result<()> {
+    let there: HashSet<_> = there.into_iter().collect();
+    let lost: Vec<_> = acknowledged.difference(&there).collect();
+    let (few, all) = (lost.len(), acknowledged.len());
+    ensure!(lost.is_empty(), "{store} lost {few} of {all} acknowledged writes: {lost:?}");
+    Ok(())
 }
