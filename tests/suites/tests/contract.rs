@@ -104,6 +104,56 @@ async fn stores_may_come_late_and_go() {
     }
 }
 
+/// How stores are lost.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    /// Connections are refused.
+    Away,
+    /// Connections are taken, and nothing is ever answered.
+    Silent,
+}
+
+/// What a store owes an answer for is no reason to be cut off by the drain limit: a restart amid a fault is no failure.
+#[tokio::test]
+async fn it_ends_in_order_while_its_stores_are_lost() {
+    let mut redis = PrivateRedis::start(RedisOptions::default()).await.expect("Redis");
+    let mut postgres = PrivatePostgres::start(PostgresOptions::default()).await.expect("PostgreSQL");
+    for lost in [Lost::Away, Lost::Silent] {
+        for name in DAEMONS {
+            let mut manager = Manager::listen();
+            let mut daemon = describe(name, &redis.url(), &postgres.url(), free_address())
+                .expect("a daemon")
+                .env("NOTIFY_SOCKET", manager.address())
+                .start()
+                .expect("it starts");
+            daemon.wait_ready(PATIENCE).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            match lost {
+                Lost::Away => {
+                    redis.kill9().expect("Redis is killed");
+                    postgres.kill9().expect("PostgreSQL is killed");
+                }
+                Lost::Silent => {
+                    redis.pause().expect("Redis is stopped");
+                    postgres.pause().expect("PostgreSQL is stopped");
+                }
+            }
+            manager.hears("that Redis went", |line| waits_for(line, "redis")).await;
+            let ended = daemon.stop(PATIENCE).await.unwrap_or_else(|error| panic!("{name}, {lost:?}: {error:#}"));
+            assert_eq!(ended.code(), Some(0), "{name}, {lost:?}: {}", daemon.process().log_tail());
+            match lost {
+                Lost::Away => {
+                    redis.restart().await.expect("Redis");
+                    postgres.restart().await.expect("PostgreSQL");
+                }
+                Lost::Silent => {
+                    redis.resume().expect("Redis goes on");
+                    postgres.resume().expect("PostgreSQL goes on");
+                }
+            }
+        }
+    }
+}
+
 /// A process that does not turn feeds nobody: what systemd's watchdog is for.
 #[tokio::test]
 async fn a_process_that_stands_still_feeds_no_watchdog() {

@@ -5,7 +5,8 @@
 //!                            the Sentinels (port 26379 unless said)       name    database
 //! ```
 //!
-//! One task asks all Sentinels four times a second and says where the master is; everything else reads what it said last.
+//! One task asks each Sentinel four times a second and says where the master is; everything else reads what it said last. One
+//! that is away holds up nobody's word but its own.
 //! What the newest election says holds, and only when more than half of the Sentinels answer: who is cut off from them does
 //! not find a master that is cut off, too. When fewer answer, the last one holds: Sentinels that are away move nothing.
 //!
@@ -16,7 +17,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
 use tokio::sync::watch;
@@ -31,7 +33,7 @@ const SENTINEL_PORT: u16 = 26_379;
 const DEFAULT_NAME: &str = "ringdown";
 /// How often the Sentinels are asked.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// Longest wait for one Sentinel's answer, connecting included: one that is away must not hold up the others' word.
+/// Longest wait for one Sentinel's answer, connecting included; after it, its last word does not count any more.
 const ASK_LIMIT: Duration = Duration::from_millis(400);
 /// Most Sentinels.
 const SENTINELS_MAX: usize = 15;
@@ -170,37 +172,44 @@ struct Word {
 }
 
 async fn ask_on(
-    mut sentinels: Vec<Sentinel>,
+    sentinels: Vec<Sentinel>,
     name: String,
     master: ConnectionInfo,
     sender: watch::Sender<Option<ConnectionInfo>>,
     metrics: StoreMetrics,
 ) {
-    loop {
-        let words: Vec<Word> =
-            join_all(sentinels.iter_mut().map(|one| one.ask(&name))).await.into_iter().flatten().collect();
-        for number in 0..sentinels.len() {
-            metrics.sentinel(number < words.len());
-        }
-        if let Some(word) = believed(words, sentinels.len()) {
-            let address = ConnectionAddr::Tcp(word.host, word.port);
-            sender.send_if_modified(|known| {
-                let moved = known.as_ref().is_none_or(|info| *info.addr() != address);
-                if moved {
-                    metrics.moved();
-                    log::info!(address:% = address; "Redis' master is there");
-                    *known = Some(master.clone().set_addr(address));
-                }
-                moved
-            });
-        }
-        tokio::time::sleep(ASK_EVERY).await;
+    let mut words = vec![None; sentinels.len()];
+    let mut asked: FuturesUnordered<_> =
+        sentinels.into_iter().enumerate().map(|(number, one)| turn(number, one, &name, Duration::ZERO)).collect();
+    while let Some((number, one, word)) = asked.next().await {
+        metrics.sentinel(word.is_some());
+        words[number] = word;
+        asked.push(turn(number, one, &name, ASK_EVERY));
+        let Some(word) = believed(&words) else { continue };
+        let address = ConnectionAddr::Tcp(word.host.clone(), word.port);
+        sender.send_if_modified(|known| {
+            let moved = known.as_ref().is_none_or(|info| *info.addr() != address);
+            if moved {
+                metrics.moved();
+                log::info!(address:% = address; "Redis' master is there");
+                *known = Some(master.clone().set_addr(address));
+            }
+            moved
+        });
     }
 }
 
+/// Asks one of them after a pause.
+async fn turn(number: usize, mut one: Sentinel, name: &str, pause: Duration) -> (usize, Sentinel, Option<Word>) {
+    tokio::time::sleep(pause).await;
+    let word = one.ask(name).await;
+    (number, one, word)
+}
+
 /// The newest word, when more than half have one.
-fn believed(words: Vec<Word>, of: usize) -> Option<Word> {
-    if words.len() * 2 > of { words.into_iter().max() } else { None }
+fn believed(words: &[Option<Word>]) -> Option<&Word> {
+    let said = words.iter().flatten();
+    if said.clone().count() * 2 > words.len() { said.max() } else { None }
 }
 
 impl Sentinel {
@@ -265,13 +274,13 @@ mod tests {
 
     #[test]
     fn the_newest_word_of_more_than_half_holds() {
-        let said = |epoch: u64, host: &str| Word { epoch, host: host.into(), port: 6379 };
-        assert_eq!(believed(vec![said(1, "old"), said(2, "new")], 3), Some(said(2, "new")));
-        assert_eq!(believed(vec![said(2, "new")], 3), None, "one of three may be cut off, or we are");
-        assert_eq!(believed(vec![], 1), None);
+        let said = |epoch: u64, host: &str| Some(Word { epoch, host: host.into(), port: 6379 });
+        assert_eq!(believed(&[said(1, "old"), None, said(2, "new")]), said(2, "new").as_ref());
+        assert_eq!(believed(&[said(2, "new"), None, None]), None, "one of three may be cut off, or we are");
+        assert_eq!(believed(&[None]), None);
         let facts: Vec<String> =
             ["name", "ringdown", "ip", "10.0.0.2", "port", "6379", "config-epoch", "7"].map(str::to_owned).into();
-        assert_eq!(word(&facts), Some(said(7, "10.0.0.2")));
+        assert_eq!(word(&facts), said(7, "10.0.0.2"));
         assert_eq!(word(&facts[..6]), None);
     }
 }

@@ -231,12 +231,12 @@ impl RedisPool {
         let what = "subscribe";
         let connect = async {
             let client = self.place.client().await?;
-            let mut subscriber = client.get_async_pubsub().await?;
+            let address = client.get_connection_info().addr().clone();
+            let mut subscriber = while_there(&self.place, &address, client.get_async_pubsub()).await?;
             match channels {
                 Channels::One(channel) => subscriber.subscribe(channel).await?,
                 Channels::Pattern(pattern) => subscriber.psubscribe(pattern).await?,
             }
-            let address = client.get_connection_info().addr().clone();
             Ok::<_, RedisError>(Subscription::new(subscriber, self.place.clone(), address))
         };
         match tokio::time::timeout(self.options.connect_limit, connect).await {
@@ -359,14 +359,15 @@ pub(crate) fn not_connected(what: &'static str, error: RedisError) -> StoreError
     if let StoreError::Unknown { what, detail } = error { StoreError::Unavailable { what, detail } } else { error }
 }
 
-/// A new connection to where Redis is, and that address.
+/// A new connection to where Redis is, and that address. One to a master that is replaced meanwhile is not waited for.
 pub(crate) async fn connect(
     place: &Place,
     config: &redis::AsyncConnectionConfig,
 ) -> Result<(MultiplexedConnection, ConnectionAddr), RedisError> {
     let client = place.client().await?;
-    let connection = client.get_multiplexed_async_connection_with_config(config).await?;
-    Ok((connection, client.get_connection_info().addr().clone()))
+    let address = client.get_connection_info().addr().clone();
+    let connection = while_there(place, &address, client.get_multiplexed_async_connection_with_config(config)).await?;
+    Ok((connection, address))
 }
 
 /// What `work` on a connection to `address` gives, unless Redis is elsewhere before: a master that hangs is not waited for
