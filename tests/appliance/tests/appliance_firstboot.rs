@@ -16,6 +16,8 @@ const BAR: Duration = Duration::from_secs(300);
 const INSTALL_LIMIT: Duration = Duration::from_secs(400);
 const RECORD: &str = "/var/lib/ringdown/first-boot.json";
 const INSTALLER: &str = "/srv/bundle/first_boot_installer";
+/// The host that gets everything: its name, and the last number of its address.
+const CENTRE: (&str, u8) = ("centre", 11);
 const SERVICES: [&str; 8] =
     ["redis", "postgresql", "web-api", "provisioner", "asterisk", "acd", "registrar", "notifier"];
 
@@ -92,10 +94,12 @@ fn names(tree: &BTreeSet<String>) -> BTreeSet<&str> {
 fn a_bare_host_becomes_a_contact_centre_and_stays_one() -> anyhow::Result<()> {
     bundle()?;
     let fleet = Fleet::new()?;
+    let untouched = Untouched::of(&fleet)?;
     let started = Instant::now();
     // The very user-data that is shipped.
     let user_data = std::fs::read_to_string(checkout().join("cloud-init/all.yaml"))?;
-    let mut host = bare(&fleet, "centre")?.seed(Seed::Cloud { instance: "first".to_owned(), user_data }).boot()?;
+    let seed = Seed::Cloud { instance: "first".to_owned(), user_data };
+    let mut host = bare(&fleet, CENTRE.0)?.number(CENTRE.1).seed(seed).boot()?;
     assert_eq!(host.sh("ip route show default")?, "", "no way to the world");
     let log = wait_installed(&host, BAR)?;
     let took = started.elapsed();
@@ -108,10 +112,13 @@ fn a_bare_host_becomes_a_contact_centre_and_stays_one() -> anyhow::Result<()> {
     no_secret_is_told(&host)?;
     only_what_is_needed_is_open(&fleet, &host)?;
     the_log_tells_when(&host)?;
+    postgresql_has_refused_nobody(&host)?;
+    assert_eq!(networking(&host)?, untouched.network, "the network is as the operator made it");
     a_second_run_changes_nothing(&host)?;
     only_what_changed_is_restarted(&host)?;
     a_reboot_changes_nothing(&mut host)?;
-    uninstalling_leaves_the_data(&fleet, &host)?;
+    assert_eq!(networking(&host)?, untouched.network, "the network is as the operator made it, after a reboot too");
+    uninstalling_leaves_the_data(&host, &untouched.tree)?;
     fleet.passed();
     Ok(())
 }
@@ -205,17 +212,104 @@ fn the_log_tells_when(host: &Host) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compared with a twin that was never installed.
-fn uninstalling_leaves_the_data(fleet: &Fleet, host: &Host) -> anyhow::Result<()> {
-    let user_data = "#cloud-config\nlocale: C.UTF-8\n".to_owned();
-    let mut twin = fleet.host("twin").seed(Seed::Cloud { instance: "first".to_owned(), user_data }).boot()?;
-    twin.sh("cloud-init status --wait")?;
-    let before = tree(&twin)?;
-    twin.power_cut()?;
+/// No question of how it is, and no daemon's first one, was answered by a refusal.
+fn postgresql_has_refused_nobody(host: &Host) -> anyhow::Result<()> {
+    let log = host.sh("journalctl --unit=ringdown-postgresql --output=cat")?;
+    assert!(log.contains("database system is ready to accept connections"), "{log}");
+    assert!(!log.contains("FATAL"), "{log}");
+    Ok(())
+}
+
+/// A host as its operator made it.
+struct Untouched {
+    tree: BTreeSet<String>,
+    network: String,
+}
+
+impl Untouched {
+    /// The twin of the centre, which never sees the installer: of the same name and address, so that nothing else differs.
+    fn of(fleet: &Fleet) -> anyhow::Result<Self> {
+        let user_data = "#cloud-config\nlocale: C.UTF-8\n".to_owned();
+        let seed = Seed::Cloud { instance: "first".to_owned(), user_data };
+        let mut twin = fleet.host(CENTRE.0).number(CENTRE.1).seed(seed).boot()?;
+        twin.sh("cloud-init status --wait")?;
+        let untouched = Self { tree: tree(&twin)?, network: networking(&twin)? };
+        twin.power_cut()?;
+        twin.scrap()?;
+        Ok(untouched)
+    }
+}
+
+/// Everything that says how a host is on its network: what the kernel does, every file that tells it to, and who filters packets
+/// besides us. Numbers of network cards are drawn with the host.
+fn networking(host: &Host) -> anyhow::Result<String> {
+    let line = "{
+            ip -o address show
+            ip route show table all
+            ip rule show
+            sysctl -a 2>/dev/null | grep -E '^net\\.(ipv[46]\\.(ip_forward|conf\\.)|core\\.[rw]mem_)'
+            nft list tables | grep -vx 'table inet ringdown'
+            for file in /etc/resolv.conf /etc/hosts /etc/hostname /etc/nsswitch.conf /etc/fstab /etc/nftables.conf /etc/sysctl.conf; do
+                [ ! -e $file ] || sed \"s|^|$file: |\" $file
+            done
+            for folder in /etc/systemd/network /etc/systemd/resolved.conf* /etc/netplan /etc/network /etc/sysctl.d /etc/modprobe.d \
+                    /etc/modules-load.d; do
+                [ ! -e $folder ] || find $folder -type f | sort | while read -r file; do sed \"s|^|$file: |\" $file; done
+            done
+        } | sed -E 's/([0-9a-f]{2}:){5}[0-9a-f]{2}/CARD/g'";
+    let said = host.run(&["sh", "-uc", line])?.success()?;
+    // It does see what it looks for.
+    for part in
+        ["host0", &format!("{}/24", host.address()), "net.ipv4.ip_forward", "/etc/hosts: ", "/etc/systemd/network/"]
+    {
+        ensure!(said.contains(part), "{part} is not in what is compared: {said}");
+    }
+    Ok(said)
+}
+
+/// Killed with all that it started while packages are being removed.
+fn uninstalling_is_cut_off(host: &Host) -> anyhow::Result<()> {
+    // The tenth of them, of many more.
+    let line = format!(
+        "removed() {{ awk '/ remove / {{ n++ }} END {{ print n + 0 }}' /var/log/dpkg.log; }}
+         before=$(removed)
+         setsid {INSTALLER} --uninstall >/run/uninstall.log 2>&1 &
+         until [ $(($(removed) - before)) -ge 10 ]; do sleep 0.02; done
+         kill -KILL -- -$!
+         code=0
+         wait $! || code=$?
+         cat /run/uninstall.log
+         rm /run/uninstall.log
+         dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\n' $(cat /var/lib/ringdown/installed-packages) 2>/dev/null >/run/left || :
+         echo \"ended by $code; $(grep -c ' installed$' /run/left) packages are left\"
+         rm /run/left"
+    );
+    // The kill of sh knows no groups.
+    let said = host.run(&["bash", "-euc", &line])?.success()?;
+    ensure!(said.contains("removes packages") && !said.contains("removes files"), "it was amid its work: {said}");
+    ensure!(said.contains("ended by 137; ") && !said.contains("; 0 packages are left"), "it was cut off: {said}");
+    Ok(())
+}
+
+/// Compared with a twin that was never installed. Cut off and done again, it comes to the same, and touches nothing of others.
+fn uninstalling_leaves_the_data(host: &Host, before: &BTreeSet<String>) -> anyhow::Result<()> {
+    let operators = "table inet operators {\n\tchain input {\n\t\ttype filter hook input priority filter; policy accept;\n\t\ttcp dport 9 drop\n\t}\n}\n";
+    host.put("/run/operators.nft", operators.as_bytes(), 0o600)?;
+    host.sh("nft -f /run/operators.nft && rm /run/operators.nft")?;
+    uninstalling_is_cut_off(host)?;
     for _ in 0..2 {
         let gone = installer(host, &[], &["--uninstall"])?;
         assert_eq!(gone.code(), 0, "{}", gone.said());
     }
+    assert_eq!(host.sh("nft list ruleset")?, operators, "what others filter is theirs, and ours is gone");
+    nothing_but_data_is_left(host, before)?;
+    let purged = installer(host, &[], &["--uninstall", "--purge"])?;
+    assert_eq!(purged.code(), 0, "{}", purged.said());
+    assert!(host.get(RECORD).is_err() && host.run(&["test", "-e", "/var/lib/ringdown"])?.code() == 1);
+    Ok(())
+}
+
+fn nothing_but_data_is_left(host: &Host, before: &BTreeSet<String>) -> anyhow::Result<()> {
     let after = tree(host)?;
     // The data, what the operator wrote, and what Debian's packages leave: lists of packages, caches.
     let allowed = [
@@ -226,10 +320,13 @@ fn uninstalling_leaves_the_data(fleet: &Fleet, host: &Host) -> anyhow::Result<()
         "/var/lib/ucf/",
         "/var/lib/cloud/",
     ];
-    let (had, has) = (names(&before), names(&after));
+    let (had, has) = (names(before), names(&after));
+    let is_told = |name: &&&str| !allowed.iter().any(|place| name.starts_with(place)) && !name.contains("__pycache__");
+    let lost: Vec<_> = had.difference(&has).filter(is_told).collect();
+    assert!(lost.is_empty(), "taken away, and not ours: {lost:#?}");
     let left: Vec<_> = has
         .difference(&had)
-        .filter(|name| !allowed.iter().any(|place| name.starts_with(place)) && !name.contains("__pycache__"))
+        .filter(is_told)
         // The folder of what the operator wrote.
         .filter(|name| **name != "/etc/ringdown")
         .collect();
@@ -240,9 +337,6 @@ fn uninstalling_leaves_the_data(fleet: &Fleet, host: &Host) -> anyhow::Result<()
     assert!(data.contains("REDIS_PASSWORD"), "{data}");
     let units = host.sh("systemctl list-units --all --plain --no-legend 'ringdown*' | grep -v not-found || true")?;
     assert_eq!(units.trim(), "");
-    let purged = installer(host, &[], &["--uninstall", "--purge"])?;
-    assert_eq!(purged.code(), 0, "{}", purged.said());
-    assert!(host.get(RECORD).is_err() && host.run(&["test", "-e", "/var/lib/ringdown"])?.code() == 1);
     Ok(())
 }
 

@@ -49,7 +49,8 @@ pub(super) async fn prepare(installation: &Installation) -> anyhow::Result<Child
 pub(crate) async fn answers(port: u16) -> bool {
     let Ok(tools) = find_tools() else { return false };
     let mut command = Command::new(tools.join("pg_isready"));
-    command.args(["-q", "-h", "127.0.0.1", "-t", "2", "-p"]).arg(port.to_string());
+    // Any other user or database is refused, and each refusal is a line in the server's log.
+    command.args(["-q", "-h", "127.0.0.1", "-U", "ringdown", "-d", "ringdown", "-t", "2", "-p"]).arg(port.to_string());
     matches!(command.status().await, Ok(status) if status.success())
 }
 
