@@ -36,6 +36,7 @@ const BACKUP_LIMIT: Duration = Duration::from_secs(60);
 const WITHOUT_REDIS: [&str; 7] = ["postgresql", "asterisk", "haproxy", "keepalived", "monitoring", "nats", "rtpengine"];
 const DATA: &str = "/var/lib/ringdown";
 const LABEL: &str = "ringdown-data";
+const LET_IN: &str = "is its host up, and is this host among its RINGDOWN_PEERS?";
 const AGAIN: &str = "run first boot again: first_boot_installer";
 
 pub(super) async fn examine(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
@@ -235,7 +236,6 @@ fn address(appliance: &Appliance) -> Finding {
 
 /// The servers this host uses, wherever they are.
 async fn peers(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
-    const LET_IN: &str = "is its host up, and is this host among its RINGDOWN_PEERS?";
     let mut findings = Vec::new();
     if appliance.parts().any(|part| !WITHOUT_REDIS.contains(&part)) {
         findings.extend(match health::redis_of_appliance(appliance, &appliance.redis_url()?).await {
@@ -257,18 +257,31 @@ async fn peers(appliance: &Appliance) -> anyhow::Result<Vec<Finding>> {
         others.push((API, appliance.api.clone(), 80));
     }
     for (what, url, port) in others {
-        let Some(place) = host_and_port(&url, port) else {
-            findings.push(Finding::bad(what, "its address cannot be read", AGAIN));
-            continue;
-        };
-        findings.push(match tokio::time::timeout(LIMIT, TcpStream::connect(&place)).await {
-            Ok(Ok(connection)) if what == API => api(connection.peer_addr().context("asking who answers")?).await,
-            Ok(Ok(_)) => Finding::good(what, format!("{place} answers")),
-            Ok(Err(error)) => Finding::bad(what, format!("{place}: {error}"), LET_IN),
-            Err(_) => Finding::bad(what, format!("{place} does not answer"), LET_IN),
-        });
+        findings.push(peer(what, &places(&url, port)).await?);
     }
     Ok(findings)
+}
+
+/// A server with one place or several, of which one that answers is enough for now.
+async fn peer(what: &str, places: &[String]) -> anyhow::Result<Finding> {
+    let (mut there, mut away) = (Vec::new(), Vec::new());
+    for place in places {
+        match tokio::time::timeout(LIMIT, TcpStream::connect(place)).await {
+            Ok(Ok(connection)) if what == API => {
+                return Ok(api(connection.peer_addr().context("asking who answers")?).await);
+            }
+            Ok(Ok(_)) => there.push(format!("{place} answers")),
+            Ok(Err(error)) => away.push(format!("{place}: {error}")),
+            Err(_) => away.push(format!("{place} does not answer")),
+        }
+    }
+    let found = [there.as_slice(), away.as_slice()].concat().join("; ");
+    Ok(match (there.is_empty(), away.is_empty()) {
+        (true, true) => Finding::bad(what, "its address cannot be read", AGAIN),
+        (true, false) => Finding::bad(what, found, LET_IN),
+        (false, true) => Finding::good(what, found),
+        (false, false) => Finding::warning(what, found, LET_IN),
+    })
 }
 
 /// The API of another host: its version is this host's, or an upgrade is under way.
@@ -285,16 +298,13 @@ async fn api(address: std::net::SocketAddr) -> Finding {
     }
 }
 
-/// The first `host:port` of an address; `None` when there is none in it.
-fn host_and_port(url: &str, port: u16) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?']).next()?.rsplit('@').next()?.split(',').next()?;
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    match host {
-        "" => None,
-        host if has_port => Some(host.to_owned()),
-        host => Some(format!("{host}:{port}")),
-    }
+/// Every `host:port` of an address.
+fn places(url: &str, port: u16) -> Vec<String> {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let hosts = rest.split(['/', '?']).next().and_then(|hosts| hosts.rsplit('@').next()).unwrap_or_default();
+    let has_port = |host: &str| host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let place = |host: &str| if has_port(host) { host.to_owned() } else { format!("{host}:{port}") };
+    hosts.split(',').filter(|host| !host.is_empty()).map(place).collect()
 }
 
 /// Secrets are root's alone, not empty, and what the daemons were given.
@@ -497,13 +507,30 @@ mod tests {
     }
 
     #[test]
-    fn the_place_of_a_peer_is_read_from_its_address() {
-        let check =
-            |url: &str, expected: Option<&str>| assert_eq!(host_and_port(url, 5_432).as_deref(), expected, "{url}");
-        check("postgres://ringdown@10.0.0.1/ringdown", Some("10.0.0.1:5432"));
-        check("postgres://ringdown@10.0.0.1:5433,10.0.0.2:5433/ringdown?x=y", Some("10.0.0.1:5433"));
-        check("http://api.example:8000", Some("api.example:8000"));
-        check("nonsense", None);
-        check("http:///x", None);
+    fn the_places_of_a_peer_are_read_from_its_address() {
+        let check = |url: &str, expected: &[&str]| assert_eq!(places(url, 5_432), expected, "{url}");
+        check("postgres://ringdown@10.0.0.1/ringdown", &["10.0.0.1:5432"]);
+        check("postgres://ringdown@10.0.0.1:5433,10.0.0.2/ringdown?x=y", &["10.0.0.1:5433", "10.0.0.2:5432"]);
+        check("http://api.example:8000", &["api.example:8000"]);
+        check("nonsense", &[]);
+        check("http:///x", &[]);
+    }
+
+    #[tokio::test]
+    async fn one_of_several_that_answers_is_enough_for_now() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap().to_string();
+        // A port that nobody has: it was somebody's until now.
+        let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let verdict = async |places: &[&String]| {
+            peer("peer: postgresql", &places.iter().map(|place| (*place).clone()).collect::<Vec<_>>())
+                .await
+                .unwrap()
+                .verdict
+        };
+        assert_eq!(verdict(&[&there]).await, Verdict::Good);
+        assert_eq!(verdict(&[&away, &there]).await, Verdict::Warning);
+        assert_eq!(verdict(&[&away]).await, Verdict::Bad);
+        assert_eq!(verdict(&[]).await, Verdict::Bad);
     }
 }
