@@ -85,6 +85,7 @@ fn the_composition_runs_confined() {
     })
     .unwrap();
     println!("images_ready {} s", began.elapsed().as_secs());
+    the_first_administrator_logs_in(&fleet, &containers, &images).unwrap();
     for (name, uid) in IMAGES {
         assert_confined(&containers, name, uid).unwrap();
     }
@@ -169,6 +170,27 @@ fn composed(containers: &Containers, folder: &Path) -> anyhow::Result<Vec<(Strin
     }
     anyhow::ensure!(!found.is_empty(), "podman-compose said: {said}");
     Ok(found)
+}
+
+/// Made as the first lines of the composition say, once.
+fn the_first_administrator_logs_in(fleet: &Fleet, containers: &Containers, images: &Path) -> anyhow::Result<()> {
+    let log_in = || -> anyhow::Result<String> {
+        let password = std::fs::read_to_string(images.join("secrets/ADMIN_PASSWORD"))?;
+        let body = format!("{{\"login\": \"admin\", \"password\": \"{}\"}}", password.trim());
+        let url = "http://127.0.0.1:8000/api/v1/sessions";
+        let json = "Content-Type: application/json";
+        let words =
+            ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", "-H", json, "-d", &body, url];
+        fleet.run_outside(COMMAND_LIMIT, &words)?.success()
+    };
+    assert_eq!(log_in()?, "401", "nobody is an administrator yet");
+    let words = ["exec", "web-api", "/usr/bin/ringdown-web-api", "init-admin"];
+    for said in ["the administrator admin was made", "an administrator exists already; nothing was changed"] {
+        let made = containers.podman(images, &words)?.success()?;
+        assert!(made.contains(said), "{made}");
+    }
+    assert_eq!(log_in()?, "201");
+    Ok(())
 }
 
 fn start(containers: &Containers, folder: &Path, name: &str, arguments: &[String]) -> anyhow::Result<()> {
