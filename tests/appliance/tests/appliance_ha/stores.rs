@@ -9,7 +9,8 @@ pub(crate) fn redis_cli(host: &Host, port: u16, words: &str) -> anyhow::Result<S
     ))
 }
 
-/// The one that says it is master of two, and of which every Sentinel says so; which it is by its number.
+/// The one that says it is master of two, and of which every Sentinel says so, and would take either of the two in its place;
+/// which it is by its number.
 pub(crate) fn redis_master(hosts: &[Host]) -> Option<usize> {
     let masters: Vec<_> = (0..hosts.len())
         .filter(|number| {
@@ -21,10 +22,18 @@ pub(crate) fn redis_master(hosts: &[Host]) -> Option<usize> {
         .collect();
     let [master] = <[usize; 1]>::try_from(masters).ok()?;
     let agreed = hosts.iter().all(|host| {
-        let words = "sentinel get-master-addr-by-name ringdown";
-        redis_cli(host, 26_379, words).is_ok_and(|said| said.lines().next() == Some(hosts[master].address()))
+        let asked = |what: &str| redis_cli(host, 26_379, &format!("sentinel {what} ringdown")).unwrap_or_default();
+        asked("get-master-addr-by-name").lines().next() == Some(hosts[master].address())
+            && flags(&asked("replicas")) == ["slave", "slave"]
+            && flags(&asked("sentinels")) == ["sentinel", "sentinel"]
     });
     agreed.then_some(master)
+}
+
+/// What a Sentinel holds of those it lists: more words than one when it has lost sight of one.
+fn flags(said: &str) -> Vec<&str> {
+    let lines: Vec<_> = said.lines().collect();
+    lines.windows(2).filter(|pair| pair[0] == "flags").map(|pair| pair[1]).collect()
 }
 
 /// To Redis, and not to the Sentinel beside it.
