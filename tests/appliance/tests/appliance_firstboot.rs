@@ -278,7 +278,10 @@ fn uninstalling_is_cut_off(host: &Host) -> anyhow::Result<()> {
         "removed() {{ awk '/ remove / {{ n++ }} END {{ print n + 0 }}' /var/log/dpkg.log; }}
          before=$(removed)
          setsid {INSTALLER} --uninstall >/run/uninstall.log 2>&1 &
-         until [ $(($(removed) - before)) -ge 10 ]; do sleep 0.02; done
+         until [ $(($(removed) - before)) -ge 10 ]; do
+             kill -0 $! || {{ cat /run/uninstall.log && exit 1; }}
+             sleep 0.02
+         done
          kill -KILL -- -$!
          code=0
          wait $! || code=$?
