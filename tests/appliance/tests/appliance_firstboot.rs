@@ -271,30 +271,35 @@ fn networking(host: &Host) -> anyhow::Result<String> {
     Ok(said)
 }
 
-/// Killed with all that it started while packages are being removed.
-fn uninstalling_is_cut_off(host: &Host) -> anyhow::Result<()> {
-    // The tenth of them, of many more.
+/// Uninstalls, and kills that with all that it started as soon as dpkg's log has `count` more lines with `word`. Gives the code it
+/// ended by, 137 when it was killed, and what it had said.
+fn uninstall_until(host: &Host, count: u32, word: &str) -> anyhow::Result<(i32, String)> {
     let line = format!(
-        "removed() {{ awk '/ remove / {{ n++ }} END {{ print n + 0 }}' /var/log/dpkg.log; }}
-         before=$(removed)
+        "lines() {{ awk '/ {word} / {{ n++ }} END {{ print n + 0 }}' /var/log/dpkg.log; }}
+         before=$(lines)
          setsid {INSTALLER} --uninstall >/run/uninstall.log 2>&1 &
-         until [ $(($(removed) - before)) -ge 10 ]; do
-             kill -0 $! || {{ cat /run/uninstall.log && exit 1; }}
-             sleep 0.02
-         done
-         kill -KILL -- -$!
+         while kill -0 $! 2>/dev/null && [ $(($(lines) - before)) -lt {count} ]; do sleep 0.01; done
+         ! kill -0 $! 2>/dev/null || kill -KILL -- -$!
          code=0
          wait $! || code=$?
+         echo $code
          cat /run/uninstall.log
-         rm /run/uninstall.log
-         dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\n' $(cat /var/lib/ringdown/installed-packages) 2>/dev/null >/run/left || :
-         echo \"ended by $code; $(grep -c ' installed$' /run/left) packages are left\"
-         rm /run/left"
+         rm /run/uninstall.log"
     );
     // The kill of sh knows no groups.
     let said = host.run(&["bash", "-euc", &line])?.success()?;
+    let (code, said) = said.split_once('\n').context("it ended by a code")?;
+    Ok((code.parse()?, said.to_owned()))
+}
+
+/// While packages are being removed: at the tenth, of many more.
+fn uninstalling_is_cut_off(host: &Host) -> anyhow::Result<()> {
+    let (code, said) = uninstall_until(host, 10, "remove")?;
+    ensure!(code == 137, "it was cut off, and did not end by {code}: {said}");
     ensure!(said.contains("removes packages") && !said.contains("removes files"), "it was amid its work: {said}");
-    ensure!(said.contains("ended by 137; ") && !said.contains("; 0 packages are left"), "it was cut off: {said}");
+    let left =
+        "dpkg-query -W -f '${Package} ${db:Status-Status}\\n' $(cat /var/lib/ringdown/installed-packages) 2>/dev/null";
+    ensure!(host.run(&["sh", "-c", left])?.stdout.contains(" installed\n"), "there were more of them");
     Ok(())
 }
 
