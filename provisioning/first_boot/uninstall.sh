@@ -27,6 +27,8 @@ uninstall() {
         mkdir -p "$work/lists/partial" "$work/cache/archives/partial" && : >"$work/sources.list"
         logged env DEBIAN_FRONTEND=noninteractive dpkg --purge --force-confold "${there[@]}"
     fi
+    # What an earlier run that was cut off has left others to do.
+    logged env DEBIAN_FRONTEND=noninteractive dpkg --triggers-only --pending
 
     begin 'removes files' 'look what is left: ls /etc/ringdown' 4
     if [ -f "$volume_unit" ]; then

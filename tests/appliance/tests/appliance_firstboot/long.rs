@@ -262,3 +262,33 @@ fn power_cuts_at_random_points_only_delay_it() -> anyhow::Result<()> {
     fleet.passed();
     Ok(())
 }
+
+/// Each time it gets a little further, and what dpkg was at is another.
+#[test]
+fn an_uninstallation_that_is_cut_off_again_and_again_comes_to_its_end() -> anyhow::Result<()> {
+    const CUTS_MIN: u32 = 5;
+    let fleet = Fleet::new()?;
+    let mut chance = Chance::new();
+    let host = bare(&fleet, "often")?.boot()?;
+    host.wait_running(Duration::from_secs(60))?;
+    let before = tree(&host)?;
+    let made = installer(&host, &[("INSTALL_RINGDOWN_SKIP_CALL", "yes")], &[])?;
+    assert_eq!(made.code(), 0, "{}", made.said());
+    let mut cuts = 0;
+    loop {
+        let lines = 1 + chance.below(20);
+        let (code, said) = uninstall_until(&host, lines, "status")?;
+        if code == 0 {
+            break;
+        }
+        ensure!(code == 137, "cut {cuts} times, it ended by {code}: {said}\n{}", host.sh("dpkg --audit")?);
+        println!("  cut after {lines} lines of dpkg's");
+        cuts += 1;
+    }
+    println!("appliance_firstboot_uninstall_cuts {cuts} cuts");
+    ensure!(cuts >= CUTS_MIN, "{cuts} cuts are no more than one");
+    assert_eq!(host.sh("dpkg --audit")?, "");
+    nothing_but_data_is_left(&host, &before)?;
+    fleet.passed();
+    Ok(())
+}
