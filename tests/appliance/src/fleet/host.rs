@@ -1,6 +1,7 @@
 //! One host: its disk, its power switch, its network plug, and a way in.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -340,8 +342,10 @@ impl Host {
     /// # Errors
     /// When it is off already.
     pub fn power_cut(&mut self) -> anyhow::Result<()> {
+        let leader = self.leader()?;
+        stop_all(leader)?;
         // The first process takes all others with it; ending systemd-nspawn instead would leave them all.
-        kill(Pid::from_raw(self.leader()?), Signal::SIGKILL).context("cutting the power")?;
+        kill(Pid::from_raw(leader), Signal::SIGKILL).context("cutting the power")?;
         self.wait_off(CUT_LIMIT)
     }
 
@@ -472,4 +476,33 @@ fn is_leader(id: i32) -> bool {
     let inside =
         status.lines().find_map(|line| line.strip_prefix("NSpid:")).and_then(|ids| ids.split_whitespace().last());
     inside == Some("1") && Path::new(&format!("/proc/{id}/root/run/systemd/private")).exists()
+}
+
+/// Stops every process of the host of this first process. A first process that ends closes its sockets before the others are
+/// gone: for some milliseconds they would see its end, and act on it, as nothing does when the power is cut.
+fn stop_all(leader: i32) -> anyhow::Result<()> {
+    const MOST_LOOKS: u32 = 20;
+    let space = std::fs::read_link(format!("/proc/{leader}/ns/pid")).context("asking for the host's processes")?;
+    let mut stopped = HashSet::new();
+    // Until a look finds nobody new: one that was still going on may have begun others.
+    for _ in 0..MOST_LOOKS {
+        let mut anew = false;
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?;
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            // A process that has ended meanwhile has no link any more.
+            let is_inside = std::fs::read_link(entry.path().join("ns/pid")).is_ok_and(|found| found == space);
+            if is_inside && stopped.insert(pid) {
+                anew = true;
+                match kill(Pid::from_raw(pid), Signal::SIGSTOP) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(error) => return Err(error).context("stopping the host's processes"),
+                }
+            }
+        }
+        if !anew {
+            return Ok(());
+        }
+    }
+    bail!("the host begins new processes faster than they can be stopped")
 }

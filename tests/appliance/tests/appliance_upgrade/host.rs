@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use ringdown_appliance::bundle;
-use ringdown_appliance::fleet::{Fleet, Host, Ran};
+use ringdown_appliance::fleet::{Fleet, Host, Ran, wait_for};
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(500);
 const REPLACE_LIMIT: Duration = Duration::from_secs(500);
 pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const INSTALLER: &str = "/srv/bundle/first_boot_installer";
+/// What the unit of a replacement has written down.
+pub(crate) const RECORD: &str = "/var/lib/ringdown/host/replacement.json";
 /// The daemons of one host; Asterisk, Redis and PostgreSQL are not replaced with them.
 pub(crate) const DAEMONS: [&str; 5] = ["web-api", "provisioner", "acd", "registrar", "notifier"];
 pub(crate) const SERVERS: [&str; 3] = ["redis", "postgresql", "asterisk"];
@@ -61,4 +63,16 @@ pub(crate) fn assert_version(host: &Host, version: &str) -> anyhow::Result<()> {
 
 pub(crate) fn processes(host: &Host, names: &[&'static str]) -> anyhow::Result<BTreeMap<&'static str, u32>> {
     names.iter().map(|name| Ok((*name, host.main_pid(&format!("ringdown-{name}"))?))).collect()
+}
+
+/// How the last replacement ended, by its record; none while it is under way.
+pub(crate) fn end_of(host: &Host) -> Option<String> {
+    let text = host.get(RECORD).ok()?;
+    let rest = text.split_once("\"end\":")?.1;
+    let end = rest.split([',', '\n']).next()?.trim().trim_matches('"').to_owned();
+    (end != "null").then_some(end)
+}
+
+pub(crate) fn wait_end(host: &Host) -> anyhow::Result<String> {
+    wait_for(REPLACE_LIMIT, "the replacement comes to its end", || end_of(host))
 }

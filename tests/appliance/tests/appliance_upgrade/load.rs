@@ -1,11 +1,11 @@
-//! What comes in while something else happens: calls with sound both ways.
+//! What comes in while something else happens: calls with sound both ways, or interactions by the API.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use ringdown_appliance::fleet::{Host, wait_for};
+use ringdown_appliance::fleet::{Fleet, Host, wait_for};
 
 /// A child that ends with the test.
 pub(crate) struct Beside(pub(crate) Child);
@@ -85,5 +85,29 @@ pub(crate) fn assert_conserved(host: &Host) -> anyhow::Result<()> {
     let live = "export REDISCLI_AUTH=$(cat /etc/ringdown/secrets/REDIS_PASSWORD)
         for key in $(redis-cli --scan --pattern '{*}:live'; redis-cli --scan --pattern '{*}:queue'); do echo \"$key\"; done";
     assert_eq!(host.sh(live)?.trim(), "", "nothing is stuck");
+    Ok(())
+}
+
+/// Interactions of no media, by the API at `url`, from outside.
+pub(crate) fn interactions(fleet: &Fleet, url: &str, token: &Path, out: &Path, count: u32) -> anyhow::Result<Beside> {
+    let programs = std::env::var("RINGDOWN_BIN_DIR").context("RINGDOWN_BIN_DIR names the programs")?;
+    let mut command = fleet.outside(&format!("{programs}/ringdown"));
+    command.args(["sim", "interactions", "--json", "--agents", "40", "--rate", "4", "--handling-ms", "3000", "--keep"]);
+    command.args(["--interactions", &count.to_string()]).env("RINGDOWN_API_URL", url);
+    command.env("RINGDOWN_API_TOKEN_FILE", token).env("RINGDOWN_DATA_DIR", out.with_extension("none"));
+    command.stdin(Stdio::null()).stdout(std::fs::File::create(out)?);
+    command.stderr(std::fs::File::create(out.with_extension("err"))?);
+    Ok(Beside(command.spawn().context("starting the load")?))
+}
+
+/// Waits for their end: all were answered, none is lost.
+pub(crate) fn interactions_end(mut load: Beside, out: &Path, count: u32, name: &str) -> anyhow::Result<()> {
+    let status = wait_for(Duration::from_secs(400), "the load ends", || load.0.try_wait().transpose())??;
+    let said = std::fs::read_to_string(out)? + &std::fs::read_to_string(out.with_extension("err"))?;
+    let (answered, lost) = (figure(&said, "answered"), figure(&said, "lost"));
+    ensure!(status.success() && answered == Some(u64::from(count)) && lost == Some(0), "{said}");
+    println!("{name}_interactions {count} interactions");
+    println!("{name}_lost 0 interactions");
+    println!("{name}_longest_wait {} ms", figure(&said, "longest_wait_ms").unwrap_or(0));
     Ok(())
 }

@@ -57,6 +57,21 @@ pub(crate) fn broken(fleet: &Fleet, bundles: &Path) -> anyhow::Result<()> {
     bundle_of(NEXT, Some(&folder), &bundles.join("broken"))
 }
 
+/// The next version with another Asterisk: the same one, in an archive with other bytes (a frame that zstd skips).
+pub(crate) fn another_asterisk(next: &Path, bundles: &Path) -> anyhow::Result<()> {
+    let out = bundles.join("another-asterisk");
+    let line = "cp -a \"$1\" \"$2\" && cd \"$2\" && cp asterisk-root.tar.zst asterisk.new
+        printf 'P*M\\030\\004\\000\\000\\000next' >>asterisk.new && mv asterisk.new asterisk-root.tar.zst
+        sum=$(sha256sum asterisk-root.tar.zst | cut -d ' ' -f 1)
+        sed -i \"s/^[0-9a-f]*  asterisk-root.tar.zst\\$/$sum  asterisk-root.tar.zst/\" SHA256SUMS
+        gpg --batch --quiet --yes --armor --detach-sign -o SHA256SUMS.asc SHA256SUMS";
+    let mut command = Command::new("sh");
+    let home = std::env::var_os("RINGDOWN_SIGNING_HOME").map_or_else(|| cache().join("signing"), PathBuf::from);
+    command.args(["-euc", line, "asterisk"]).args([next, &out]).env("GNUPGHOME", home);
+    ensure!(command.status()?.success(), "making a bundle with another Asterisk");
+    Ok(())
+}
+
 /// A folder of bundles, which hosts see as /srv/bundles, with the next version's in it.
 pub(crate) fn bundles(fleet: &Fleet, next: &Path) -> anyhow::Result<PathBuf> {
     let folder = fleet.folder("bundles")?;
