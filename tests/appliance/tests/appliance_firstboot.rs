@@ -78,9 +78,7 @@ fn secrets(host: &Host) -> anyhow::Result<BTreeMap<String, String>> {
 fn assert_healthy(host: &Host) -> anyhow::Result<()> {
     let status = host.run(&["ringdown", "status"])?;
     ensure!(status.status.success(), "{} is not healthy:\n{}", host.name(), status.said());
-    let failed = host.sh("systemctl --failed --no-legend --plain")?;
-    ensure!(failed.trim().is_empty(), "failed units on {}: {failed}", host.name());
-    Ok(())
+    host.no_unit_failed()
 }
 
 /// What the disk holds, by name, kind, owner, size and time; without what changes by itself.

@@ -56,7 +56,7 @@ fn servers_of_the_inside_are_hosts_of_their_own() -> anyhow::Result<()> {
     for host in &hosts {
         let status = host.run(&["ringdown", "status"])?;
         ensure!(status.code() == 0 && status.stdout.contains("nats"), "{}", status.said());
-        assert_eq!(host.sh("systemctl --failed --no-legend --plain")?.trim(), "");
+        host.no_unit_failed()?;
         for unit in ["nats-server", "rtpengine-daemon"] {
             assert_eq!(host.sh(&format!("systemctl is-enabled {unit} || true"))?.trim(), "masked");
         }

@@ -246,10 +246,21 @@ impl Host {
             let state = ran.stdout.trim().to_owned();
             matches!(state.as_str(), "running" | "degraded" | "maintenance").then_some(state)
         })?;
-        if state != "running" {
-            let failed = self.run(&["systemctl", "--failed", "--no-legend", "--plain"])?.stdout;
-            bail!("{} is {state}: {failed}", self.name);
-        }
+        self.no_unit_failed()?;
+        ensure!(state == "running", "{} is {state}", self.name);
+        Ok(())
+    }
+
+    /// That every unit is well.
+    ///
+    /// # Errors
+    /// Names those that failed, with what their journal says.
+    pub fn no_unit_failed(&self) -> anyhow::Result<()> {
+        let said = self.sh("systemctl --failed --no-legend --plain | while read -r unit rest; do
+                 echo \"$unit $rest\"
+                 journalctl --no-pager --boot --lines=12 --output=short-monotonic --unit=\"$unit\"
+             done")?;
+        ensure!(said.is_empty(), "failed units on {}:\n{said}", self.name);
         Ok(())
     }
 

@@ -99,9 +99,7 @@ pub(crate) fn wait_installed(host: &Host) -> anyhow::Result<()> {
 pub(crate) fn assert_healthy(host: &Host) -> anyhow::Result<()> {
     let status = host.run(&["ringdown", "status"])?;
     ensure!(status.status.success(), "{} is not healthy:\n{}", host.name(), status.said());
-    let failed = host.sh("systemctl --failed --no-legend --plain")?;
-    ensure!(failed.trim().is_empty(), "failed units on {}: {failed}", host.name());
-    Ok(())
+    host.no_unit_failed()
 }
 
 /// To every process of a unit.

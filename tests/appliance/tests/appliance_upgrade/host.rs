@@ -56,7 +56,7 @@ pub(crate) fn assert_version(host: &Host, version: &str) -> anyhow::Result<()> {
     assert_eq!(versions(host)?, [format!("{version}-1")]);
     let status = host.run(&["ringdown", "status"])?;
     assert!(status.code() == 0 && !status.stdout.contains("drained"), "{}", status.said());
-    assert_eq!(host.sh("systemctl --failed --no-legend --plain")?.trim(), "");
+    host.no_unit_failed()?;
     assert_eq!(host.sh("ls /etc/systemd/system/ringdown-replacement.service 2>/dev/null || true")?, "");
     Ok(())
 }
