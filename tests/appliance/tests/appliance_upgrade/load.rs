@@ -77,7 +77,7 @@ pub(crate) fn calls_now(host: &Host) -> anyhow::Result<u64> {
 pub(crate) fn assert_conserved(host: &Host) -> anyhow::Result<()> {
     let line = "export REDISCLI_AUTH=$(cat /etc/ringdown/secrets/REDIS_PASSWORD)
         redis-cli --scan --pattern '{*}:history:*' | while read -r key; do
-            echo $(redis-cli lrange \"$key\" 0 -1 | grep -c '\"connected\"') \"$key\"
+            echo $(redis-cli lrange \"$key\" 0 -1 | grep -c '\"kind\":\"interaction_connected\"') \"$key\"
         done | awk '{count[$1]++} END {for (times in count) print times, count[times]}'";
     let connected = host.sh(line)?;
     println!("connections per interaction: {}", connected.trim().replace('\n', "; "));
