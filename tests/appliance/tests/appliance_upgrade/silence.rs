@@ -63,7 +63,7 @@ fn no_watchdog(host: &Host) -> anyhow::Result<()> {
 }
 
 fn silent_acd_is_no_end_of_calls(host: &Host) -> anyhow::Result<()> {
-    host.sh("systemctl kill --signal=STOP ringdown-acd.service")?;
+    host.sh("systemctl kill --kill-whom=main --signal=STOP ringdown-acd.service")?;
     let unknown = "an unknown number of calls";
     let ran = told(host, &["drain", "--wait-s", "1"])?;
     assert!(ran.code() == 1 && ran.stdout.contains(unknown), "{}", ran.said());
@@ -75,7 +75,7 @@ fn silent_acd_is_no_end_of_calls(host: &Host) -> anyhow::Result<()> {
     assert_eq!(end_of(host).as_deref(), Some("kept"));
     assert!(host.run(&["test", "-e", "/run/ringdown/drain"])?.code() != 0, "it takes calls again");
     assert_eq!(host.sh("systemctl is-enabled ringdown.target")?.trim(), "enabled");
-    host.sh("systemctl kill --signal=CONT ringdown-acd.service")?;
+    host.sh("systemctl kill --kill-whom=main --signal=CONT ringdown-acd.service")?;
     wait_for(Duration::from_secs(30), "the acd counts again", || (counted(host) == Some(CALLS)).then_some(()))
 }
 
@@ -87,7 +87,7 @@ fn counted(host: &Host) -> Option<u64> {
 
 fn an_acd_that_has_just_begun_does_not_say_none(host: &Host) -> anyhow::Result<()> {
     let old = host.main_pid("ringdown-acd")?;
-    host.sh("systemctl kill --signal=KILL ringdown-acd.service")?;
+    host.sh("systemctl kill --kill-whom=main --signal=KILL ringdown-acd.service")?;
     let mut said = Vec::new();
     wait_for(Duration::from_secs(30), "the new acd counts", || {
         said.push(counted(host));
