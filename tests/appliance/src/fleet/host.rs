@@ -490,7 +490,8 @@ fn is_leader(id: i32) -> bool {
 }
 
 /// Stops every process of the host of this first process. A first process that ends closes its sockets before the others are
-/// gone: for some milliseconds they would see its end, and act on it, as nothing does when the power is cut.
+/// gone: for some milliseconds they would see its end, and act on it, as nothing does when the power is cut. What was let in
+/// from outside goes on, and only what it began is stopped: `nsenter` stops with its child, and would never see its end.
 fn stop_all(leader: i32) -> anyhow::Result<()> {
     const MOST_LOOKS: u32 = 20;
     let space = std::fs::read_link(format!("/proc/{leader}/ns/pid")).context("asking for the host's processes")?;
@@ -502,8 +503,10 @@ fn stop_all(leader: i32) -> anyhow::Result<()> {
             let entry = entry?;
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
             // A process that has ended meanwhile has no link any more.
-            let is_inside = std::fs::read_link(entry.path().join("ns/pid")).is_ok_and(|found| found == space);
-            if is_inside && stopped.insert(pid) {
+            let is_inside =
+                |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|found| found == space);
+            let begun_inside = || pid == leader || parent(pid).is_some_and(is_inside);
+            if is_inside(pid) && begun_inside() && stopped.insert(pid) {
                 anew = true;
                 match kill(Pid::from_raw(pid), Signal::SIGSTOP) {
                     Ok(()) | Err(Errno::ESRCH) => {}
@@ -516,4 +519,10 @@ fn stop_all(leader: i32) -> anyhow::Result<()> {
         }
     }
     bail!("the host begins new processes faster than they can be stopped")
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold anything.
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
