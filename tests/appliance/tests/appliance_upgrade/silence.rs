@@ -9,7 +9,7 @@ use anyhow::Context;
 use ringdown_appliance::fleet::{Fleet, Host, wait_for};
 
 use super::host::{DAEMONS, SERVERS, assert_version, centre, end_of, processes, told};
-use super::load::{Beside, Calls, calls_now};
+use super::load::{Beside, Calls, calls_now, connections};
 use super::releases::{self, NEXT, NOW};
 
 const CALLS: u64 = 3;
@@ -27,7 +27,12 @@ fn calls_that_would_end_are_waited_for_and_unknown_ones_are_not_cut_off() -> any
     no_watchdog(&host)?;
     let folder = fleet.folder("load")?;
     let talk = ["--agents", "3", "--rate", "2", "--talk-ms", "300000", "--patience-ms", "600000"];
+    let before = talked(&host)?;
     let load = Calls::begin(&host, &folder, CALLS, &talk)?;
+    // One that still rings when the acd falls silent would wait for an agent until its patience is over.
+    wait_for(Duration::from_secs(60), "every caller talks with an agent", || {
+        (talked(&host).ok()? == before + CALLS).then_some(())
+    })?;
     let servers = processes(&host, &SERVERS)?;
     let others: Vec<&'static str> = DAEMONS.into_iter().filter(|name| *name != "acd").collect();
     let daemons = processes(&host, &others)?;
@@ -50,6 +55,11 @@ fn calls_that_would_end_are_waited_for_and_unknown_ones_are_not_cut_off() -> any
     new_calls_hear_503_until_the_old_ones_end(&host, &servers, load)?;
     fleet.passed();
     Ok(())
+}
+
+/// How many calls have come to an agent, those of the installer included.
+fn talked(host: &Host) -> anyhow::Result<u64> {
+    Ok(connections(host)?.into_iter().map(u64::from).sum())
 }
 
 /// Its watchdog would end an acd that is stopped, after 10 s.
