@@ -22,10 +22,12 @@ pub(crate) async fn start() -> anyhow::Result<()> {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&tool, mode).with_context(|| format!("setting the mode of {}", tool.display()))?;
     }
+    // Not `oneshot`: its own end takes this file away, and what is then still starting would be under systemd's usual limit for
+    // starts, which a replacement that has waited for calls is over.
     let text = format!(
         "[Unit]\nDescription=Ringdown: a replacement of this host's version\nDocumentation=file:{FOLDER}/replacement.json\n\
          After=network-online.target ringdown.target\nWants=network-online.target\nRequiresMountsFor=/var/lib/ringdown\n\n\
-         [Service]\nType=oneshot\nExecStart={} host resume\nTimeoutStartSec=infinity\n\n[Install]\nWantedBy=multi-user.target\n",
+         [Service]\nType=exec\nExecStart={} host resume\n\n[Install]\nWantedBy=multi-user.target\n",
         tool.display()
     );
     write_private(Path::new(PLACE), text.as_bytes())?;
