@@ -232,7 +232,7 @@ impl RedisPool {
         let connect = async {
             let client = self.place.client().await?;
             let address = client.get_connection_info().addr().clone();
-            let mut subscriber = while_there(&self.place, &address, client.get_async_pubsub()).await?;
+            let mut subscriber = while_there(&self.place, &address, Box::pin(client.get_async_pubsub())).await?;
             match channels {
                 Channels::One(channel) => subscriber.subscribe(channel).await?,
                 Channels::Pattern(pattern) => subscriber.psubscribe(pattern).await?,
@@ -366,7 +366,9 @@ pub(crate) async fn connect(
 ) -> Result<(MultiplexedConnection, ConnectionAddr), RedisError> {
     let client = place.client().await?;
     let address = client.get_connection_info().addr().clone();
-    let connection = while_there(place, &address, client.get_multiplexed_async_connection_with_config(config)).await?;
+    // Large, and seldom: not part of every future that may connect.
+    let connecting = Box::pin(client.get_multiplexed_async_connection_with_config(config));
+    let connection = while_there(place, &address, connecting).await?;
     Ok((connection, address))
 }
 
