@@ -109,6 +109,8 @@ impl Compiler {
             }
             let retry = wanted.is_some();
             tokio::select! {
+                // In this order: with stores that are away each round takes seconds, and the end must not be left to chance.
+                biased;
                 () = shutdown.requested() => return,
                 _ = renew.tick() => {
                     if !self.holds(lease).await {

@@ -97,6 +97,8 @@ impl Renderer {
         let mut retry = tokio::time::interval(RETRY);
         loop {
             tokio::select! {
+                // In this order: with stores that are away each round takes seconds, and the end must not be left to chance.
+                biased;
                 () = shutdown.requested() => return Ok(()),
                 change = watch.next() => self.take(&change),
                 _ = retry.tick() => {}

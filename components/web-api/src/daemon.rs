@@ -70,8 +70,10 @@ fn watch_redis(life: &Life, redis: RedisPool) {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => {}
+                // First: a look that takes as long as its period would leave the end to chance, again and again.
+                biased;
                 () = shutdown.requested() => return Ok(()),
+                _ = ticks.tick() => {}
             }
             match redis.ping().await {
                 Ok(()) => readiness.ready(),
@@ -106,8 +108,10 @@ fn forget_keys(life: &Life, app: App) {
         ticks.tick().await;
         loop {
             tokio::select! {
-                _ = ticks.tick() => {}
+                // First: a look that takes as long as its period would leave the end to chance, again and again.
+                biased;
                 () = shutdown.requested() => return Ok(()),
+                _ = ticks.tick() => {}
             }
             match writes::forget_old_keys(&app).await {
                 Ok(count) => log::debug!(count; "old Idempotency-Keys are forgotten"),

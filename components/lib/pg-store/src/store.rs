@@ -126,8 +126,10 @@ impl PgStore {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
-                    _ = ticks.tick() => {}
+                    // First: a look that takes as long as its period would leave the end to chance, again and again.
+                    biased;
                     () = shutdown.requested() => return Ok(()),
+                    _ = ticks.tick() => {}
                 }
                 match store.ping().await {
                     Ok(()) => readiness.ready(),
