@@ -181,39 +181,40 @@ fn a_data_volume_is_found_and_never_formatted_twice() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many lines the installer has written since it began for the `run`th time to change the host: its work, whatever time
-/// that takes.
-fn work_done(host: &Host, run: usize) -> anyhow::Result<usize> {
-    let line = format!(
-        "awk '/from here on this host is changed/ {{runs++}} runs >= {run} {{lines++}} END {{print lines + 0}}' \\
-             /var/log/ringdown/first-boot.log"
-    );
-    Ok(host.sh(&line)?.trim().parse()?)
+/// Waits until the installer has begun for the `runs`th time to change the host, or had nothing left to do.
+fn wait_begun(host: &Host, runs: usize) -> anyhow::Result<()> {
+    let line = "grep -c 'from here on this host is changed' /var/log/ringdown/first-boot.log";
+    wait_for(INSTALL_LIMIT, "the installer begins to change the host", || {
+        let begun: usize = host.run(&["sh", "-c", line]).ok()?.stdout.trim().parse().ok()?;
+        let is_done = || host.run(&["test", "-e", RECORD, "-a", "-e", "/etc/ringdown/installed"]).ok();
+        (begun >= runs || is_done()?.status.success()).then_some(())
+    })
 }
 
 fn is_recorded(host: &Host) -> Option<()> {
     host.run(&["test", "-e", RECORD]).ok()?.status.success().then_some(())
 }
 
-/// The work of an installation that nobody cuts off.
-fn uncut(fleet: &Fleet) -> anyhow::Result<usize> {
+/// How long the installer changes a host that nobody cuts off.
+fn uncut(fleet: &Fleet) -> anyhow::Result<Duration> {
     let host = bare(fleet, "uncut")?.seed(seed(&[("RINGDOWN_COMPONENTS", "all")])).boot()?;
+    wait_begun(&host, 1)?;
+    let began = Instant::now();
     wait_for(INSTALL_LIMIT, "first boot completes", || is_recorded(&host))?;
-    work_done(&host, 1)
+    Ok(began.elapsed())
 }
 
-/// Pulls the plug when the installer's `run`th work has come to `point`, or to its end; gives the secrets there were.
-fn cut(host: &mut Host, run: usize, point: usize) -> anyhow::Result<BTreeMap<String, String>> {
+/// Pulls the plug `after` the installer began for the `run`th time; gives the secrets there were.
+fn cut(host: &mut Host, run: usize, after: Duration) -> anyhow::Result<BTreeMap<String, String>> {
     host.boot()?;
-    wait_for(INSTALL_LIMIT, &format!("the installer's work comes to {point} lines"), || {
-        let is_done = || host.run(&["test", "-e", RECORD, "-a", "-e", "/etc/ringdown/installed"]).ok();
-        (work_done(host, run).ok()? >= point || is_done()?.status.success()).then_some(())
-    })?;
+    wait_begun(host, run)?;
+    // The time itself is what is drawn: there is no condition to wait for.
+    std::thread::sleep(after);
     let kept = secrets(host)?;
     let at = host.run(&["tail", "-n", "1", "/var/log/ringdown/first-boot.log"])?.stdout;
     let done = is_recorded(host).map_or("", |()| " (it was recorded already)");
     host.power_cut()?;
-    println!("  run {run} cut at line {point}{done}: {}", at.trim());
+    println!("  run {run} cut after {after:?}{done}: {}", at.trim());
     Ok(kept)
 }
 
@@ -231,19 +232,18 @@ fn assert_kept(host: &Host, before: &BTreeMap<String, String>) -> anyhow::Result
 fn power_cuts_at_random_points_only_delay_it() -> anyhow::Result<()> {
     let fleet = Fleet::new()?;
     let mut chance = Chance::new();
-    // Thousandths of the work, so that a seed repeats them on another machine.
+    // Thousandths of an installation, so that a seed repeats them on another machine.
     let points: Vec<(u32, u32)> = (0..5).map(|fifth| (fifth * 200 + chance.below(200), chance.below(1_000))).collect();
     let whole = uncut(&fleet)?;
-    let part = |of: usize, thousandths: u32| anyhow::Ok(of * usize::try_from(thousandths)? / 1_000);
-    println!("an installation is {whole} lines of work; cut at (thousandths): {points:?}");
+    println!("an installation changes a host for {whole:?}; cut at (thousandths): {points:?}");
     for (number, (first, second)) in points.into_iter().enumerate() {
         println!("host {number}:");
         let name = format!("cut{number}");
         let mut host = bare(&fleet, &name)?.seed(seed(&[("RINGDOWN_COMPONENTS", "all")])).make()?;
-        let begun = part(whole, first)?;
-        let kept = cut(&mut host, 1, begun)?;
+        let kept = cut(&mut host, 1, whole * first / 1_000)?;
         // What was cut off late has little left to do.
-        let later = cut(&mut host, 2, part(whole - begun, second)?)?;
+        let rest = whole * (1_000 - first) / 1_000;
+        let later = cut(&mut host, 2, rest * second / 1_000)?;
         for (name, secret) in &kept {
             assert_eq!(later.get(name), Some(secret), "{name} was made again");
         }
