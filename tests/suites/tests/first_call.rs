@@ -42,7 +42,8 @@ async fn expect(phone: &mut Phone, seen: Seen) {
     assert_eq!(phone.next(PATIENCE).await.unwrap(), seen);
 }
 
-/// One agent on the phone with one caller.
+/// One agent on the phone with one caller: they hear each other. An interaction is connected, durably, before its channels are
+/// joined: who kills the acd between the two kills no conversation.
 async fn talking(centre: &CallCentre) -> (String, Phone, Phone, String) {
     let agent = centre.hire("ada", english()).await.unwrap();
     let mut ada = phone(centre, "ada", Manner::Answer).await;
@@ -51,6 +52,8 @@ async fn talking(centre: &CallCentre) -> (String, Phone, Phone, String) {
     expect(&mut ada, Seen::Rang).await;
     expect(&mut ada, Seen::Talking).await;
     let record = centre.interaction("the interaction is connected", is("connected")).await;
+    assert!(caller.hears(AGENT_HZ, PATIENCE).await, "the caller hears the agent");
+    assert!(ada.hears(CALLER_HZ, PATIENCE).await, "the agent hears the caller");
     (agent, ada, caller, text(&record, "id").unwrap())
 }
 
