@@ -9,7 +9,8 @@
 //!                                                          commands --> {tenant}:commands
 //! ```
 //!
-//! One process owns a node, by lease; only its owner accepts Asterisk's websocket (or opens it, where Asterisk is too old to).
+//! One process owns a node, by lease; only its owner accepts Asterisk's websocket (or opens it, where Asterisk is too old to,
+//! or does not).
 //! Asterisk holds channels and bridges while the owner is away and queues what happens; a successor reads the call records,
 //! takes the state of each interaction from Redis, lists what exists, and goes on.
 //!
@@ -36,6 +37,7 @@ use ringdown_service::{Life, Readiness, entropy};
 pub use config::Config;
 
 use ari::Ari;
+use classic::Opens;
 use metrics::VoiceMetrics;
 use node::Node;
 use socket::Gate;
@@ -66,16 +68,17 @@ pub async fn start(config: Config, pool: RedisPool, life: &Life) -> anyhow::Resu
     let stop = life.shutdown();
     life.spawn_finite("voice outcomes", tail.run(async move { stop.requested().await }));
     let gate = Gate::new(&config);
-    match config.listen {
+    let metrics = VoiceMetrics::register(life.metrics());
+    let opens = match config.listen {
         Some(address) => {
             let listener = life.bind_tcp("RINGDOWN_ACD_ARI_LISTEN", address).await?;
             socket::serve(life, listener, gate.clone());
+            Opens::WhenMissed
         }
-        None => {
-            life.spawn("voice websocket", classic::run(classic::request(&config)?, gate.clone(), life.clone()));
-        }
-    }
-    let metrics = VoiceMetrics::register(life.metrics());
+        None => Opens::Always,
+    };
+    let request = classic::request(&config)?;
+    life.spawn("voice websocket", classic::run(request, opens, gate.clone(), metrics.clone(), life.clone()));
     let shared = Shared { life: life.clone(), pool, ari, client, metrics, config, gate };
     life.spawn("voice", contend(shared));
     Ok(())

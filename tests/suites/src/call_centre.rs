@@ -23,6 +23,8 @@ pub struct CallCentre {
     pub acd: Daemon,
     pub asterisk: Process,
     pub redis: PrivateRedis,
+    /// Where Asterisk's websocket arrives.
+    pub websocket: SocketAddr,
     /// Where callers call.
     pub trunk: SocketAddr,
     /// Where phones register.
@@ -118,6 +120,7 @@ impl CallCentre {
             acd,
             asterisk,
             redis,
+            websocket: socket,
             trunk,
             registrar,
             registrar_daemon,

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -11,7 +12,7 @@ use ringdown_suites::call_centre::{CallCentre, PATIENCE, PHONE_PASSWORD, Wishes,
 use ringdown_suites::phone::{Manner, Phone, Seen};
 use ringdown_suites::sipp::Sipp;
 use ringdown_suites::voice::Voice;
-use ringdown_test_support::{Folder, Spec, free_port, wait_until};
+use ringdown_test_support::{Folder, Spec, free_address, free_port, wait_until};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -519,6 +520,49 @@ async fn what_happened_unseen_over_the_classic_websocket_is_found_by_listing() {
     assert!(back.elapsed() < Duration::from_secs(5), "found after {:?}", back.elapsed());
     expect(&mut ada, Seen::HungUp).await;
     is_free(&centre, &agent).await;
+}
+
+/// One more call, from the first ring to the caller's end.
+async fn one_more_call(centre: &CallCentre, agent: &str, ada: &mut Phone) {
+    let mut caller = caller(centre).await;
+    expect(&mut caller, Seen::Talking).await;
+    expect(ada, Seen::Rang).await;
+    expect(ada, Seen::Talking).await;
+    assert!(caller.hears(AGENT_HZ, PATIENCE).await, "the caller hears the agent");
+    caller.hang_up().await.unwrap();
+    expect(ada, Seen::HungUp).await;
+    is_free(centre, agent).await;
+}
+
+/// The acd is killed, and comes back where Asterisk's websocket may arrive at `listen`; it opens one itself.
+async fn comes_to_asterisk(centre: &mut CallCentre, listen: SocketAddr) {
+    centre.acd.set("RINGDOWN_ACD_ARI_LISTEN", listen.to_string());
+    centre.acd.restart().unwrap();
+    wait_until(PATIENCE, "the acd has opened the websocket", async || {
+        let page = centre.acd.get("/metrics").await.ok()?.body;
+        let says = |line: &str| page.lines().any(|said| said == line).then_some(());
+        says("ringdown_voice_opened_here 1").and(says("ringdown_voice_connected 1"))
+    })
+    .await;
+}
+
+/// Asterisk can stop trying to connect (see the acd's `classic.rs`). Here it tries a port where nobody is. Later it comes
+/// again, but its application has gone with the acd's own websocket.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asterisk_that_does_not_come_is_come_to_and_calls_go_on() {
+    let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let (agent, mut ada, caller, interaction) = talking(&centre).await;
+    let usual = centre.websocket;
+    comes_to_asterisk(&mut centre, free_address()).await;
+    assert!(caller.hears(AGENT_HZ, PATIENCE).await, "they talk on");
+    caller.hang_up().await.unwrap();
+    assert_eq!(centre.ended(&interaction).await["reason"], "caller_hangup");
+    expect(&mut ada, Seen::HungUp).await;
+    is_free(&centre, &agent).await;
+    one_more_call(&centre, &agent, &mut ada).await;
+    comes_to_asterisk(&mut centre, usual).await;
+    one_more_call(&centre, &agent, &mut ada).await;
+    centre.asterisk_is_empty().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

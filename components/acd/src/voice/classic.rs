@@ -1,4 +1,10 @@
-//! Opens the websocket for an Asterisk that cannot (before 22): the classic inbound one, `GET /ari/events`.
+//! Opens the websocket for an Asterisk that cannot (before 22), or does not: the classic inbound one, `GET /ari/events`.
+//!
+//! Asterisk 22 opens it itself, and may stop trying. When the acd is killed while Asterisk writes an event, the writing thread
+//! closes the socket under the thread that waits on it (`res_http_websocket.c`, `websocket_close` by force); when the
+//! descriptor's number is taken by something else before that thread looks again, it waits on the wrong one, maybe for ever.
+//! All else in Asterisk goes on, so this process comes to Asterisk then. The application is that connection's from then on
+//! and goes with it, so the next process will come to Asterisk too, until Asterisk is started anew.
 //!
 //! Nothing is queued for a reader who is away. What happened in between is found by the listing after each connection, and
 //! callers who come meanwhile are kept by the dialplan, which tries for five seconds.
@@ -19,6 +25,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::Config;
+use super::metrics::VoiceMetrics;
 use super::socket::{Gate, Heard, Line, MAX_EVENT_BYTES, relay};
 
 /// How often a connection is tried, and how often a process that does not own the node looks whether it does.
@@ -43,18 +50,43 @@ pub(crate) fn request(config: &Config) -> anyhow::Result<Request> {
     Ok(request)
 }
 
+/// When this process opens the websocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opens {
+    /// Asterisk never does.
+    Always,
+    /// When Asterisk's own is waited for in vain.
+    WhenMissed,
+}
+
 /// Keeps a websocket open while this process owns the node, until shutdown.
-pub(crate) async fn run(request: Request, gate: Gate, life: Life) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    request: Request,
+    opens: Opens,
+    gate: Gate,
+    metrics: VoiceMetrics,
+    life: Life,
+) -> anyhow::Result<()> {
     let shutdown = life.shutdown();
     let mut quiet = false;
     while !shutdown.is_requested() {
-        if gate.is_open() {
+        if gate.is_open() && (opens == Opens::Always || gate.is_missed()) {
             match connect(&request).await {
                 Ok(line) => {
                     quiet = false;
                     // An ownership that ended meanwhile closes the line at once.
-                    if let Some((number, owner)) = gate.enter() {
+                    if let Some((number, owner)) = gate.enter_opened() {
+                        let missed = opens == Opens::WhenMissed;
+                        if missed {
+                            log::warn!(
+                                "Asterisk answers but does not open its websocket: it was opened from here, and calls are \
+                                 served. Restart Asterisk when it has no calls"
+                            );
+                        }
+                        metrics.opened_here.set(i64::from(missed));
                         relay(number, owner, line).await;
+                        gate.leave();
+                        metrics.opened_here.set(0);
                     }
                 }
                 Err(error) => {

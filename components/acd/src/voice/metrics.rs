@@ -26,6 +26,7 @@ struct RequestLabels {
 pub(crate) struct VoiceMetrics {
     pub(crate) calls: Gauge<i64, AtomicI64>,
     pub(crate) connected: Gauge<i64, AtomicI64>,
+    pub(crate) opened_here: Gauge<i64, AtomicI64>,
     pub(crate) counted: Gauge<i64, AtomicI64>,
     pub(crate) arrived: Counter,
     pub(crate) refused: Counter,
@@ -46,6 +47,11 @@ impl VoiceMetrics {
         Self {
             calls: metrics.register("voice_calls", "Calls on the node this process owns", Gauge::default()),
             connected: metrics.register("voice_connected", "1 while Asterisk's websocket is open", Gauge::default()),
+            opened_here: metrics.register(
+                "voice_opened_here",
+                "1 while calls are served over a websocket that this process opened, since Asterisk's own did not come",
+                Gauge::default(),
+            ),
             counted: metrics.register(
                 "voice_counted",
                 "1 while voice_calls is every call on the node: it is owned, connected and listed",

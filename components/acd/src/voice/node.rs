@@ -34,6 +34,9 @@ const LIST_EVERY: Duration = Duration::from_secs(2);
 const QUEUE_DRAINED: Duration = Duration::from_millis(700);
 /// How often Asterisk is asked whether it is there while its websocket is not.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// Probes in a row that Asterisk answers without a websocket that serves: it tries four times a second, so it will not come by
+/// itself. Three seconds: the dialplan keeps a caller for five.
+const MISSED_AFTER_PROBES: u32 = 6;
 /// Refused connections in a row after which the node's Asterisk is dead: its port is closed, nothing hangs.
 const DEAD_AFTER_REFUSED: u32 = 3;
 /// Silences in a row (each a few seconds) after which it is dead too.
@@ -93,6 +96,8 @@ pub(crate) struct Node {
     /// Whether the connected Asterisk has said when it was started, and filters its events. It connects before it has
     /// booted, and answers 503 for a second.
     met: bool,
+    /// Probes in a row that Asterisk answered without a websocket that serves.
+    unserved: u32,
     refused: u32,
     silent: u32,
     feedback: (mpsc::Sender<Feedback>, mpsc::Receiver<Feedback>),
@@ -127,6 +132,7 @@ impl Node {
             connected: None,
             catch_up: CatchUp::Queue(Instant::now()),
             met: false,
+            unserved: 0,
             refused: 0,
             silent: 0,
             feedback: mpsc::channel(INBOX),
@@ -281,12 +287,27 @@ impl Node {
             }
         }
         match self.shared.ari.filter_events().await {
-            Ok(()) => self.met = true,
-            Err(error) => log::warn!(error:% = error; "events are not filtered yet"),
+            Ok(()) => {
+                self.met = true;
+                self.miss(false);
+            }
+            Err(error) => {
+                log::warn!(error:% = error; "events are not filtered yet");
+                // Its application went with a websocket of ours: this one brings nothing.
+                if error.is_missing() {
+                    self.miss(true);
+                }
+            }
         }
         if let Err(error) = self.shared.ari.mark(connection).await {
             log::warn!(error:% = error; "the end of the queued events cannot be marked; they get their time");
         }
+    }
+
+    /// A probe's outcome: whether Asterisk answers without a websocket that serves.
+    fn miss(&mut self, missed: bool) {
+        self.unserved = if missed { self.unserved.saturating_add(1) } else { 0 };
+        self.shared.gate.miss(self.unserved >= MISSED_AFTER_PROBES);
     }
 
     /// Everything Asterisk had queued has come; a listing finds what ended without a word.
@@ -504,6 +525,10 @@ impl Node {
             }
             Report::Probe(result) => {
                 self.probing = false;
+                // One that was asked before the websocket came says nothing.
+                if self.connected.is_none() {
+                    self.miss(result.is_ok());
+                }
                 self.probed(result).await;
                 self.say(readiness);
             }

@@ -1,5 +1,5 @@
-//! The websocket that brings Asterisk's events, and where Asterisk's own arrives. Only the node's owner accepts it; Asterisk
-//! tries again four times a second.
+//! The websocket that brings Asterisk's events, and where Asterisk's own arrives. Only the node's owner accepts it, and not
+//! beside one that this process has opened itself; Asterisk tries again four times a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -50,6 +50,10 @@ struct Inner {
 struct GateState {
     owner: Option<mpsc::Sender<Arrived>>,
     connections: u64,
+    /// Asterisk answers, but its websocket does not come.
+    missed: bool,
+    /// This process has opened one itself, and it is not over.
+    opened_here: bool,
 }
 
 impl Gate {
@@ -68,7 +72,19 @@ impl Gate {
 
     /// This process does not own the node any more.
     pub(crate) fn close(&self) {
-        self.lock().owner = None;
+        let mut state = self.lock();
+        state.owner = None;
+        state.missed = false;
+    }
+
+    /// Says whether Asterisk's websocket is waited for in vain, though Asterisk answers.
+    pub(crate) fn miss(&self, missed: bool) {
+        self.lock().missed = missed;
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_missed(&self) -> bool {
+        self.lock().missed
     }
 
     /// Whether this process owns the node.
@@ -76,12 +92,24 @@ impl Gate {
         self.lock().owner.as_ref().is_some_and(|owner| !owner.is_closed())
     }
 
-    /// A number for a new connection, and where its events go; none when this process does not own the node.
-    pub(crate) fn enter(&self) -> Option<(u64, mpsc::Sender<Arrived>)> {
+    /// A number for a connection that Asterisk opens, and where its events go; none when this process does not own the node,
+    /// or has opened one itself.
+    fn enter(&self) -> Option<(u64, mpsc::Sender<Arrived>)> {
         let mut state = self.lock();
-        let owner = state.owner.clone().filter(|owner| !owner.is_closed())?;
-        state.connections += 1;
-        Some((state.connections, owner))
+        if state.opened_here { None } else { state.enter() }
+    }
+
+    /// The same for a connection that this process has opened, until [`Gate::leave`].
+    pub(super) fn enter_opened(&self) -> Option<(u64, mpsc::Sender<Arrived>)> {
+        let mut state = self.lock();
+        let entered = state.enter();
+        state.opened_here = entered.is_some();
+        entered
+    }
+
+    /// The connection that this process had opened is over.
+    pub(super) fn leave(&self) {
+        self.lock().opened_here = false;
     }
 
     fn is_asterisk(&self, headers: &HeaderMap) -> bool {
@@ -92,6 +120,14 @@ impl Gate {
     fn lock(&self) -> std::sync::MutexGuard<'_, GateState> {
         // Each change is one assignment, so a panic elsewhere leaves the state whole.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GateState {
+    fn enter(&mut self) -> Option<(u64, mpsc::Sender<Arrived>)> {
+        let owner = self.owner.clone().filter(|owner| !owner.is_closed())?;
+        self.connections += 1;
+        Some((self.connections, owner))
     }
 }
 
@@ -108,7 +144,8 @@ async fn upgrade(State(gate): State<Gate>, headers: HeaderMap, upgrade: WebSocke
         return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"ringdown\"")]).into_response();
     }
     let Some((number, owner)) = gate.enter() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "not the owner of this node\n").into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "not the owner of this node, or one is open already\n")
+            .into_response();
     };
     upgrade
         .protocols(["ari"])

@@ -1,5 +1,6 @@
 //! One of our daemons as a child process.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -127,7 +128,12 @@ impl Daemon {
         self.process.resume()
     }
 
-    /// Starts it again with the same environment; ends it first when it still runs. Does not wait.
+    /// Sets a variable for the next start.
+    pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.spec = self.spec.clone().env(name, value);
+    }
+
+    /// Starts it again with the variables; ends it first when it still runs. Does not wait.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill9()?;
         self.process = self.spec.start()?;
