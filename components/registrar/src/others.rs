@@ -2,7 +2,7 @@
 //!
 //! What they publish is read again at once. Publishing reaches only who listens at that moment, and a renewal is not worth
 //! a message: so all bindings are read again whenever the subscription is made anew, which also happens now and then by
-//! itself. Each AOR goes the way of its own orders ([`Store::reload`]): memory never goes back behind what we wrote.
+//! itself. A Redis that is silent tells nothing, so it is asked now and then. Each AOR goes the way of its own orders ([`Store::reload`]): memory never goes back behind what we wrote.
 
 use std::time::Duration;
 
@@ -11,13 +11,15 @@ use ringdown_redis_store::{RedisPool, Subscription, keys, redis};
 use ringdown_registrar_core::bindings::Aor;
 use ringdown_service::{Backoff, Life, Readiness, Shutdown};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use crate::directory::Tenants;
 use crate::store::Store;
 
 /// The age at which a subscription is replaced: one whose other end vanished without a word says nothing, too.
 const RENEW_AFTER: Duration = Duration::from_secs(30);
+/// How often Redis is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Reading all again costs Redis this much on average, at most: a small part of what it answers.
 const READS_PER_S: u32 = 500;
 
@@ -70,6 +72,8 @@ impl Others {
     /// Until the subscription ends or is old; false when Redis went away.
     async fn hear(&mut self, subscriber: &mut Subscription) -> bool {
         let begun = Instant::now();
+        let mut ask = tokio::time::interval_at(begun + ASK_EVERY, ASK_EVERY);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let Some(read) = self.read_all().await else {
                 self.readiness.waiting("Redis does not answer");
@@ -84,6 +88,13 @@ impl Others {
                         // A message about who is new could not be understood until now.
                         Ok(()) => break,
                         Err(_) => return false,
+                    },
+                    _ = ask.tick() => match self.pool.ping().await {
+                        Ok(()) => continue,
+                        Err(error) => {
+                            self.readiness.waiting(format!("Redis: {error}"));
+                            return false;
+                        }
                     },
                 };
                 let Ok(Some(message)) = message else { return true };

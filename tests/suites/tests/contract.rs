@@ -127,6 +127,9 @@ async fn it_ends_in_order_while_its_stores_are_lost() {
                 .start()
                 .expect("it starts");
             daemon.wait_ready(PATIENCE).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            // It has met its stores: before, it is ready for want of parts that are not.
+            let met = async || daemon.process().log_text().contains("] ready part=").then_some(());
+            wait_until(PATIENCE, "a store was met", met).await;
             match lost {
                 Lost::Away => {
                     redis.kill9().expect("Redis is killed");
