@@ -10,9 +10,8 @@
 //! ```
 //!
 //! One process owns a node, by lease; only its owner accepts Asterisk's websocket (or opens it, where Asterisk is too old to,
-//! or does not).
-//! Asterisk holds channels and bridges while the owner is away and queues what happens; a successor reads the call records,
-//! takes the state of each interaction from Redis, lists what exists, and goes on.
+//! or does not). Asterisk holds channels and bridges while the owner is away and queues what happens; a successor reads the
+//! call records, takes the state of each interaction from Redis, lists what exists, and goes on.
 //!
 //! Never: picks an agent; joins two legs the router has not connected; believes that silence means nothing happened.
 

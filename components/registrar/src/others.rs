@@ -2,7 +2,8 @@
 //!
 //! What they publish is read again at once. Publishing reaches only who listens at that moment, and a renewal is not worth
 //! a message: so all bindings are read again whenever the subscription is made anew, which also happens now and then by
-//! itself. A Redis that is silent tells nothing, so it is asked now and then. Each AOR goes the way of its own orders ([`Store::reload`]): memory never goes back behind what we wrote.
+//! itself. A Redis that is silent tells nothing, so it is asked every two seconds. Each AOR goes the way of its own orders
+//! ([`Store::reload`]): memory never goes back behind what we wrote.
 
 use std::time::Duration;
 
