@@ -31,6 +31,15 @@ async fn caller(centre: &CallCentre) -> Phone {
     caller
 }
 
+/// A caller who is answered by an Asterisk that was started a moment ago: it connects before it listens for SIP.
+async fn caller_again(centre: &CallCentre) -> Phone {
+    wait_until(PATIENCE, "a call comes in again", async || {
+        let mut caller = caller(centre).await;
+        matches!(caller.next(Duration::from_secs(1)).await, Ok(Seen::Talking)).then_some(caller)
+    })
+    .await
+}
+
 fn english() -> Value {
     json!({ "English": 5 })
 }
@@ -467,12 +476,7 @@ async fn an_asterisk_that_dies_frees_its_agents_and_takes_calls_again() {
     let mut ada = phone(&centre, "ada", Manner::Answer).await;
     centre.restart_asterisk().unwrap();
     centre.acd.wait_ready(PATIENCE).await.unwrap();
-    // Asterisk connects before it listens for SIP.
-    let mut caller = wait_until(PATIENCE, "a call comes in again", async || {
-        let mut caller = caller(&centre).await;
-        matches!(caller.next(Duration::from_secs(1)).await, Ok(Seen::Talking)).then_some(caller)
-    })
-    .await;
+    let mut caller = caller_again(&centre).await;
     expect(&mut ada, Seen::Rang).await;
     expect(&mut ada, Seen::Talking).await;
     assert!(caller.hears(AGENT_HZ, PATIENCE).await);
@@ -524,8 +528,7 @@ async fn what_happened_unseen_over_the_classic_websocket_is_found_by_listing() {
 
 /// One more call, from the first ring to the caller's end.
 async fn one_more_call(centre: &CallCentre, agent: &str, ada: &mut Phone) {
-    let mut caller = caller(centre).await;
-    expect(&mut caller, Seen::Talking).await;
+    let caller = caller_again(centre).await;
     expect(ada, Seen::Rang).await;
     expect(ada, Seen::Talking).await;
     assert!(caller.hears(AGENT_HZ, PATIENCE).await, "the caller hears the agent");
@@ -538,16 +541,21 @@ async fn one_more_call(centre: &CallCentre, agent: &str, ada: &mut Phone) {
 async fn comes_to_asterisk(centre: &mut CallCentre, listen: SocketAddr) {
     centre.acd.set("RINGDOWN_ACD_ARI_LISTEN", listen.to_string());
     centre.acd.restart().unwrap();
-    wait_until(PATIENCE, "the acd has opened the websocket", async || {
+    is_connected(centre, 1).await;
+}
+
+/// Waits until Asterisk is connected over a websocket that the acd has opened (1) or not (0).
+async fn is_connected(centre: &CallCentre, opened_here: u8) {
+    wait_until(PATIENCE, "Asterisk is connected", async || {
         let page = centre.acd.get("/metrics").await.ok()?.body;
         let says = |line: &str| page.lines().any(|said| said == line).then_some(());
-        says("ringdown_voice_opened_here 1").and(says("ringdown_voice_connected 1"))
+        says(&format!("ringdown_voice_opened_here {opened_here}")).and(says("ringdown_voice_connected 1"))
     })
     .await;
 }
 
 /// Asterisk can stop trying to connect (see the acd's `classic.rs`). Here it tries a port where nobody is. Later it comes
-/// again, but its application has gone with the acd's own websocket.
+/// again, but its application has gone with the acd's own websocket. Started anew, it connects by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_asterisk_that_does_not_come_is_come_to_and_calls_go_on() {
     let mut centre = CallCentre::open(Wishes::default()).await.unwrap();
@@ -561,6 +569,10 @@ async fn an_asterisk_that_does_not_come_is_come_to_and_calls_go_on() {
     is_free(&centre, &agent).await;
     one_more_call(&centre, &agent, &mut ada).await;
     comes_to_asterisk(&mut centre, usual).await;
+    one_more_call(&centre, &agent, &mut ada).await;
+    centre.asterisk.kill9().unwrap();
+    centre.restart_asterisk().unwrap();
+    is_connected(&centre, 0).await;
     one_more_call(&centre, &agent, &mut ada).await;
     centre.asterisk_is_empty().await;
 }
