@@ -63,6 +63,8 @@ use waiting::{Place, Waiting};
 pub const MAX_WAITING: u32 = 100_000;
 /// How long an agent whose phone was busy is left alone, in milliseconds.
 pub const BUSY_PAUSE_MS: u64 = 1_000;
+/// How many ended interactions a router answers for; an older one is unknown.
+pub const MAX_ENDED: usize = slots::MAX_ENDED;
 
 /// Iteration order is never relied on; a fixed hasher keeps the core free of random sources.
 type Hashing = BuildHasherDefault<hashing::Folding>;
