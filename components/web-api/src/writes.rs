@@ -9,7 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use ringdown_domain::TenantId;
+use ringdown_domain::{TenantId, UserId};
 use ringdown_pg_store::{Isolation, Retry, Retryable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,7 @@ use crate::answers;
 use crate::app::App;
 use crate::apply::{self, Applied, Patience};
 use crate::auth::principal::Principal;
+use crate::auth::sessions;
 use crate::auth::token::hex;
 use crate::db::{self, Session, Tx};
 use crate::problem::Problem;
@@ -263,6 +264,7 @@ impl<'session, 'request> Write<'session, 'request> {
         terms: &'request Terms,
     ) -> Result<Begun<'session, 'request>, Problem> {
         let mut tx = session.begin(Isolation::ReadCommitted).await.map_err(|error| db::problem(&error))?;
+        still_entitled(&mut tx, who).await?;
         if let Some(tenant) = tenant {
             let sql = "SELECT revision FROM tenant_revisions WHERE tenant_id = $1 FOR UPDATE";
             db::maybe(&mut tx, sql, &[&tenant.0]).await?;
@@ -285,7 +287,8 @@ impl<'session, 'request> Write<'session, 'request> {
     ///
     /// # Errors
     /// 504 when it is unknown whether it was made; 503 when PostgreSQL is away.
-    pub async fn finish(mut self, effect: &Effect) -> Result<(), Problem> {
+    pub async fn finish(mut self, app: &App, effect: &Effect) -> Result<(), Problem> {
+        sessions::end_narrowed(&app.redis, &mut self.tx).await?;
         if let Some(key) = self.key {
             remember(&mut self.tx, self.who, key, effect).await?;
         }
@@ -334,7 +337,7 @@ macro_rules! make {
                     let $tx = write.tx();
                     let effect: Result<$crate::writes::Effect, $crate::problem::Problem> = async { $work }.await;
                     let effect = effect?;
-                    write.finish(&effect).await?;
+                    write.finish(&$app, &effect).await?;
                     (effect, false)
                 }
             }
@@ -343,6 +346,29 @@ macro_rules! make {
     }};
 }
 pub(crate) use make;
+
+/// Refuses a change by somebody who was narrowed or removed since the log-in was looked up. The lock is shared among changes by
+/// one user and held until their end; [`hold_user`] takes it alone, and its turn comes in order.
+async fn still_entitled(tx: &mut Tx<'_>, who: &Principal) -> Result<(), Problem> {
+    db::maybe(tx, "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 1))", &[&who.user.to_string()]).await?;
+    let sql = "SELECT coalesce(g.generation, 0) AS generation FROM users u \
+               LEFT JOIN user_generations g ON g.user_id = u.id WHERE u.id = $1";
+    let row = db::maybe(tx, sql, &[&who.user.0]).await?;
+    let newest = row.map(|row| u64::try_from(row.get::<_, i64>("generation")).unwrap_or(0));
+    match newest {
+        Some(newest) if newest <= who.generation => Ok(()),
+        Some(_) | None => Err(answers::unauthorized("the log-in has ended")),
+    }
+}
+
+/// Waits for the changes that a user is making, and lets none begin until this transaction ends.
+///
+/// # Errors
+/// 503 when PostgreSQL is away.
+pub async fn hold_user(tx: &mut Tx<'_>, user: UserId) -> Result<(), Problem> {
+    db::maybe(tx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", &[&user.to_string()]).await?;
+    Ok(())
+}
 
 /// Takes the key, or gives what it stood for. A concurrent holder of the same key is waited for.
 async fn recall(tx: &mut Tx<'_>, who: &Principal, key: &Key, fingerprint: &str) -> Result<Option<Effect>, Problem> {

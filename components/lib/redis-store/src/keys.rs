@@ -3,7 +3,7 @@
 //! `{T}` is the tenant's id in braces (the hash tag of Redis Cluster), so all keys of a tenant live on one shard and
 //! one script may touch them together.
 
-use ringdown_domain::{AgentId, InteractionId, NodeId, SkillName, TenantId};
+use ringdown_domain::{AgentId, InteractionId, NodeId, SkillName, TenantId, UserId};
 
 /// Ids of the tenants that have a configuration (set).
 pub const TENANTS: &str = "tenants";
@@ -246,3 +246,18 @@ pub fn tenant_of_location_changed(channel: &str) -> Option<TenantId> {
 pub fn session(token_sha256: &str) -> String {
     format!("session:{token_sha256}")
 }
+
+/// The generation below which a user's log-ins are worth nothing.
+#[must_use]
+pub fn user_generation(user: UserId) -> String {
+    format!("user:{user}:generation")
+}
+
+/// Says for a moment that a token, by its digest, is nobody's.
+#[must_use]
+pub fn token_unknown(token_sha256: &str) -> String {
+    format!("token:{token_sha256}:unknown")
+}
+
+/// The channel that asks web-api whether a token, by its digest, is an API token.
+pub const TOKEN_ASKED_CHANNEL: &str = "token-asked";

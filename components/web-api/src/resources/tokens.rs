@@ -3,6 +3,7 @@
 use axum::extract::State;
 use ringdown_domain::{Name, UserId};
 use ringdown_pg_store::Row;
+use ringdown_redis_store::session;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -12,7 +13,6 @@ use crate::answers::{self, Id, IdempotencyHeader, Json, Page, TokenPath, UserPat
 use crate::app::App;
 use crate::auth::access::ForUser;
 use crate::auth::principal::Principal;
-use crate::auth::sessions;
 use crate::auth::token::Token;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
@@ -129,18 +129,15 @@ pub async fn delete_token(
     Id(token): Id<Uuid>,
     terms: Terms,
 ) -> Result<Written, Problem> {
-    let sql = "SELECT token_sha256 FROM api_tokens WHERE user_id = $1 AND id = $2";
-    let rows = db::query(&app, "read_tokens", sql, &[&user.0, &token]).await?;
-    let written = writes::make!(app, who, None, terms, |tx| {
+    writes::make!(app, who, None, terms, |tx| {
         lock_user(tx, &who, user).await?;
-        let removed =
-            db::execute(tx, "DELETE FROM api_tokens WHERE user_id = $1 AND id = $2", &[&user.0, &token]).await?;
-        if removed == 0 { Err(answers::not_found("token")) } else { Ok(Effect::removed()) }
-    })?;
-    if let Some(row) = rows.first() {
-        sessions::end_digest(&app, row.get("token_sha256")).await?;
-    }
-    Ok(written)
+        let sql = "DELETE FROM api_tokens WHERE user_id = $1 AND id = $2 RETURNING token_sha256";
+        let removed = db::maybe(tx, sql, &[&user.0, &token]).await?.ok_or_else(|| answers::not_found("token"))?;
+        // Before the commit: should it fail, the token is looked up in PostgreSQL until Redis has forgotten this.
+        let digest: &str = removed.get("token_sha256");
+        session::revoke(&app.redis, digest, user).await.map_err(|error| answers::store_problem(&error))?;
+        Ok(Effect::removed())
+    })
 }
 
 /// Holds the user for this transaction; one of another tenant does not exist for the caller.
