@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::live::figures::FiguresCache;
 use crate::live::reader::KnownTenants;
 use crate::metrics::ApiMetrics;
+use crate::quotas::Pace;
 use crate::{router, schema, writes};
 
 /// How often old Idempotency-Keys are removed.
@@ -48,10 +49,12 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
         metrics: ApiMetrics::new(life.metrics()),
         known_tenants: KnownTenants::default(),
         figures: FiguresCache::default(),
+        pace: Pace::new(&config.quotas),
         settings: Settings {
             session_ttl: config.session_ttl,
             trusted_proxies: config.trusted_proxies,
             apply_wait: config.apply_wait,
+            quotas: config.quotas,
         },
     });
     let shutdown = life.shutdown();

@@ -11,6 +11,8 @@ pub const TENANTS: &str = "tenants";
 pub const REALMS: &str = "realms";
 /// Trunk id to tenant id (hash).
 pub const TRUNKS: &str = "trunks";
+/// Hosts that render configuration for an Asterisk, to JSON of [`crate::RendererSign`] (hash).
+pub const RENDERERS: &str = "renderers";
 /// Media nodes by name (hash).
 pub const NODES: &str = "nodes";
 /// The lease of the provisioner that compiles, and the counter of its epochs; braced so that both share a shard.
@@ -165,6 +167,27 @@ pub fn config_meta(tenant: TenantId, version: u64) -> String {
 #[must_use]
 pub fn config_prefix(tenant: TenantId) -> String {
     format!("{{{tenant}}}:config:")
+}
+
+/// The highest epoch of the provisioner's lease that wrote the tenant's configuration.
+#[must_use]
+pub fn config_fence(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:config:fence")
+}
+
+/// The versions that are written, with their bytes (hash).
+#[must_use]
+pub fn config_sizes(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:config:sizes")
+}
+
+/// The keys of all tenants, and whose a key is.
+pub const OF_TENANTS: &str = "{*}:*";
+
+/// The tenant a key belongs to, if it is a tenant's.
+#[must_use]
+pub fn tenant_of(key: &str) -> Option<TenantId> {
+    key.strip_prefix('{')?.split_once('}')?.0.parse().ok()
 }
 
 /// A part of a version.

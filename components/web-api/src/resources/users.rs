@@ -17,6 +17,7 @@ use crate::auth::principal::{Principal, Role};
 use crate::auth::sessions;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// A user.
@@ -167,6 +168,9 @@ pub async fn create_user(
     let hash =
         app.passwords.hash(input.password.reveal().to_owned()).await.map_err(|e| sessions::hasher_problem(&e))?;
     writes::make!(app, caller.who, None, terms, |tx| {
+        if let Some(tenant) = tenant {
+            quotas::check_row(&app, tx, tenant, Quota::Users).await?;
+        }
         let sql = format!(
             "INSERT INTO users (id, login, name, password_hash, role, tenant_id, agent_id) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {COLUMNS}"
