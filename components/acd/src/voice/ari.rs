@@ -14,6 +14,9 @@ use super::event::{MARK, RawChannel};
 /// A healthy Asterisk answers in 5 ms; under load in 100.
 const LIMIT: Duration = Duration::from_secs(3);
 
+/// Characters of a refusal's text that are kept: a log line's worth. Characters, not bytes: the text may be in any language.
+const MAX_DETAIL_CHARS: usize = 200;
+
 /// The node's ARI. Cloning shares the connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Ari {
@@ -206,8 +209,7 @@ impl Ari {
         if status.is_success() {
             return Ok(answer);
         }
-        let mut detail = answer.text().await.unwrap_or_default();
-        detail.truncate(200);
+        let detail = answer.text().await.unwrap_or_default().chars().take(MAX_DETAIL_CHARS).collect();
         Err(AriError::Refused { request, status: status.as_u16(), detail })
     }
 }
