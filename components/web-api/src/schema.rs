@@ -8,8 +8,14 @@ mod embedded {
 
 /// The ways back: one for every migration but the first, added with it.
 fn ways() -> Vec<Way> {
-    Vec::new()
+    vec![Way { version: 3, down: V3_DOWN, works_from: 2 }]
 }
+
+/// What V3 added goes again: how carriers write numbers, the limit of busy answers.
+const V3_DOWN: &str = "
+ALTER TABLE trunks DROP COLUMN country_code, DROP COLUMN international_prefix, DROP COLUMN national_prefix;
+ALTER TABLE queues DROP COLUMN busy_limit;
+";
 
 /// All migrations, in order, and the ways back.
 #[must_use]
