@@ -71,6 +71,8 @@ impl House {
             agent,
             created: TimestampMs(0),
             expires: TimestampMs(u64::MAX),
+            generation: 0,
+            api_token: false,
         };
         session::store(&self.pool, &token, &session, Duration::from_secs(600)).await.unwrap();
         token
