@@ -8,7 +8,10 @@ mod embedded {
 
 /// The ways back: one for every migration but the first, added with it.
 fn ways() -> Vec<Way> {
-    vec![Way { version: 2, down: V2_DOWN, works_from: 1 }]
+    vec![
+        Way { version: 2, down: V2_DOWN, works_from: 1 },
+        Way { version: 3, down: V3_DOWN, works_from: 2 },
+    ]
 }
 
 /// What V2 added goes again: generations, the check of trunks' sources, the fingerprints of secrets.
@@ -21,6 +24,12 @@ DROP TRIGGER trunks_sources_inserted ON trunks;
 DROP TRIGGER trunks_sources_updated ON trunks;
 DROP FUNCTION check_trunk_sources();
 ALTER TABLE idempotency_keys DROP COLUMN secret_hash;
+";
+
+/// What V3 added goes again: how carriers write numbers, the limit of busy answers.
+const V3_DOWN: &str = "
+ALTER TABLE trunks DROP COLUMN country_code, DROP COLUMN international_prefix, DROP COLUMN national_prefix;
+ALTER TABLE queues DROP COLUMN busy_limit;
 ";
 
 /// All migrations, in order, and the ways back.

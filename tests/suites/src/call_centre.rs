@@ -11,6 +11,8 @@ use ringdown_test_support::{
 };
 use serde_json::{Value, json};
 
+use crate::slow_link::SlowLink;
+
 /// The longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 const ADMIN_PASSWORD: &str = "correct horse battery";
@@ -35,6 +37,8 @@ pub struct CallCentre {
     pub registrar_daemon: Daemon,
     /// Where browsers connect.
     pub notifier: SocketAddr,
+    /// Between the acd and Asterisk's ARI: how slow that is.
+    pub ari_link: SlowLink,
     pub tenant: String,
     pub realm: String,
     pub queue: String,
@@ -58,6 +62,8 @@ pub struct Wishes {
     pub classic: bool,
     /// The daemons log as they do in production: what they cost is measured.
     pub measured: bool,
+    /// The acd asks Asterisk over a link that can be slow ([`CallCentre::ari_link`]).
+    pub slow_ari: bool,
 }
 
 impl CallCentre {
@@ -110,10 +116,11 @@ impl CallCentre {
         for daemon in daemons.iter_mut().chain([&mut registrar_daemon]) {
             daemon.wait_ready(PATIENCE).await?;
         }
+        let ari_link = SlowLink::to(http).await?;
         let acd = daemon("acd")?
             .env("RINGDOWN_ACD_ARI_LISTEN", socket.to_string())
             .env("RINGDOWN_ARI_WEBSOCKET", websocket)
-            .env("RINGDOWN_ARI_URL", format!("http://{http}/ari"))
+            .env("RINGDOWN_ARI_URL", format!("http://{}/ari", if wishes.slow_ari { ari_link.address() } else { http }))
             .env("RINGDOWN_ARI_PASSWORD", ARI_PASSWORD)
             .start()?;
         let asterisk_spec = asterisk(&folder, wishes)?;
@@ -127,6 +134,7 @@ impl CallCentre {
             registrar,
             registrar_daemon,
             notifier,
+            ari_link,
             tenant: String::new(),
             realm: "demo.invalid".to_owned(),
             queue: String::new(),

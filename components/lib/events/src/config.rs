@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringdown_domain::{
-    AgentId, Name, Priority, QueueId, SkillLevel, SkillName, SkillRequirement, TenantId, TimestampMs, TrunkId,
+    AgentId, Name, NumberPlan, Priority, QueueId, SkillLevel, SkillName, SkillRequirement, TenantId, TimestampMs,
+    TrunkId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +154,9 @@ pub struct TrunkConfig {
     pub sources: Vec<String>,
     /// Most calls at once, 1 to 10,000.
     pub capacity: u32,
+    /// How the carrier writes numbers.
+    #[serde(default)]
+    pub numbers: NumberPlan,
 }
 
 /// What the registrar needs to check a phone. Never a password.

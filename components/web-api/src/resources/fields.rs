@@ -198,6 +198,28 @@ text_field!(
 );
 
 text_field!(
+    /// A country's code (ITU-T E.164): 1 to 3 digits, the first not 0.
+    CountryCode,
+    |text| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+        if digits && (1..=3).contains(&text.len()) {
+            Ok(text)
+        } else {
+            Err(FieldError("must be 1 to 3 digits, the first not 0"))
+        }
+    }
+);
+
+text_field!(
+    /// What stands before an international or a national number: 0 to 5 digits.
+    DialPrefix,
+    |text| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit()) && text.len() <= 5;
+        if digits { Ok(text) } else { Err(FieldError("must be 0 to 5 digits")) }
+    }
+);
+
+text_field!(
     /// An address or network a carrier calls from, in its shortest form.
     Source,
     |text| canonical_source(&text).ok_or(FieldError("must be an IP address or network, as 192.0.2.7 or 192.0.2.0/24"))

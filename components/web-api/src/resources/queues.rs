@@ -23,6 +23,7 @@ type WrapUp = Bounded<0, 3_600_000>;
 type WaitLimit = Bounded<1_000, 86_400_000>;
 type Capacity = Bounded<1, 100_000>;
 type ServiceLevel = Bounded<1_000, 3_600_000>;
+type BusyLimit = Bounded<1, 100>;
 
 /// What becomes of an agent who let an offer ring out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -66,6 +67,9 @@ pub struct Queue {
     pub service_level_ms: i64,
     /// What becomes of an agent who did not answer.
     pub after_no_answer: String,
+    /// Busy answers in a row after which an agent is set not ready (`busy`). Until then the agent is left alone for longer
+    /// each time.
+    pub busy_limit: i64,
 }
 
 /// A new queue.
@@ -106,6 +110,10 @@ pub struct QueueInput {
     /// What becomes of an agent who did not answer; `not_ready` when left out.
     #[serde(default)]
     after_no_answer: Option<AfterNoAnswer>,
+    /// Busy answers in a row after which an agent is set not ready (`busy`); 3 when left out.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 100)]
+    busy_limit: Option<BusyLimit>,
 }
 
 /// A change of a queue; what is left out stays. Interactions that wait already keep the rules they came with.
@@ -148,10 +156,14 @@ pub struct QueuePatch {
     #[serde(default, deserialize_with = "fields::present")]
     #[schema(value_type = Option<AfterNoAnswer>)]
     after_no_answer: Option<AfterNoAnswer>,
+    /// Another limit of busy answers.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = i64, minimum = 1, maximum = 100)]
+    busy_limit: Option<BusyLimit>,
 }
 
 const COLUMNS: &str = "q.id, q.name, q.priority, q.ring_timeout_ms, q.wrap_up_ms, q.wait_limit_ms, q.capacity, \
-    q.service_level_ms, q.after_no_answer, q.xmin::text AS etag, \
+    q.service_level_ms, q.after_no_answer, q.busy_limit, q.xmin::text AS etag, \
     coalesce((SELECT jsonb_agg(jsonb_build_object('skill', s.skill, 'min_level', s.min_level) ORDER BY s.skill COLLATE \"C\") \
               FROM queue_skills s WHERE s.tenant_id = q.tenant_id AND s.queue_id = q.id), '[]') AS requirements";
 
@@ -169,6 +181,7 @@ fn from_row(row: &Row) -> Result<(Queue, String), Problem> {
         capacity: row.get("capacity"),
         service_level_ms: row.get("service_level_ms"),
         after_no_answer: row.get("after_no_answer"),
+        busy_limit: row.get("busy_limit"),
     };
     Ok((queue, db::etag(row)))
 }
@@ -232,11 +245,13 @@ async fn insert(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueueInp
     let capacity = input.capacity.map_or(i64::from(rules.capacity), Bounded::value);
     let service = input.service_level_ms.map_or(default(rules.service_level_ms), Bounded::value);
     let after = input.after_no_answer.unwrap_or(AfterNoAnswer::NotReady).name();
+    let busy = input.busy_limit.map_or(i64::from(rules.busy_limit), Bounded::value);
     let priority = i16::from(input.priority.value());
     let sql = "INSERT INTO queues (id, tenant_id, name, priority, ring_timeout_ms, wrap_up_ms, wait_limit_ms, capacity, \
-               service_level_ms, after_no_answer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    let values: db::Values<'_, 10> =
-        [&id.0, &tenant.0, &input.name.as_str(), &priority, &ring, &wrap_up, &wait, &capacity, &service, &after];
+               service_level_ms, after_no_answer, busy_limit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let name = input.name.as_str();
+    let values: db::Values<'_, 11> =
+        [&id.0, &tenant.0, &name, &priority, &ring, &wrap_up, &wait, &capacity, &service, &after, &busy];
     db::execute(tx, sql, &values).await?;
     Ok(())
 }
@@ -267,7 +282,7 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
                ring_timeout_ms = coalesce($5, ring_timeout_ms), wrap_up_ms = coalesce($6, wrap_up_ms), \
                wait_limit_ms = CASE WHEN $7 THEN $8 ELSE wait_limit_ms END, capacity = coalesce($9, capacity), \
                service_level_ms = coalesce($10, service_level_ms), after_no_answer = coalesce($11, after_no_answer), \
-               updated_at = now() WHERE tenant_id = $1 AND id = $2";
+               busy_limit = coalesce($12, busy_limit), updated_at = now() WHERE tenant_id = $1 AND id = $2";
     let name = input.name.as_ref().map(Name::as_str);
     let priority = input.priority.map(|priority| i16::from(priority.value()));
     let ring = input.ring_timeout_ms.map(Bounded::value);
@@ -276,8 +291,9 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
     let capacity = input.capacity.map(Bounded::value);
     let service = input.service_level_ms.map(Bounded::value);
     let after = input.after_no_answer.map(AfterNoAnswer::name);
-    let values: db::Values<'_, 11> =
-        [&tenant.0, &id.0, &name, &priority, &ring, &wrap_up, &wait_given, &wait, &capacity, &service, &after];
+    let busy = input.busy_limit.map(Bounded::value);
+    let values: db::Values<'_, 12> =
+        [&tenant.0, &id.0, &name, &priority, &ring, &wrap_up, &wait_given, &wait, &capacity, &service, &after, &busy];
     db::execute(tx, sql, &values).await?;
     Ok(())
 }

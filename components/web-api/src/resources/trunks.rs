@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::fields::{self, AtMost, Bounded, Source};
+use super::fields::{self, AtMost, Bounded, CountryCode, DialPrefix, Source};
 use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, Page, Paging, Query, TenantPath, TrunkPath};
 use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
@@ -30,6 +30,12 @@ pub struct Trunk {
     pub sources: Vec<String>,
     /// Most calls at once.
     pub capacity: i32,
+    /// The country whose national numbers the carrier sends; null: they stay as they are.
+    pub country_code: Option<String>,
+    /// What stands before a number with its country's code, beside `+`.
+    pub international_prefix: String,
+    /// What stands before a number of the country itself.
+    pub national_prefix: String,
 }
 
 /// A new trunk.
@@ -46,6 +52,19 @@ pub struct TrunkInput {
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000)]
     capacity: Option<Capacity>,
+    /// The country whose national numbers the carrier sends, as `49`: dialled and calling numbers are brought into the form
+    /// `+4930123456` by it. Left out: national forms stay as they are.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,2}$")]
+    country_code: Option<CountryCode>,
+    /// What stands before a number with its country's code, beside `+`; `00` when left out, empty for nothing.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{0,5}$")]
+    international_prefix: Option<DialPrefix>,
+    /// What stands before a number of the country itself; `0` when left out, empty for nothing.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{0,5}$")]
+    national_prefix: Option<DialPrefix>,
 }
 
 /// A change of a trunk; what is left out stays.
@@ -64,13 +83,33 @@ pub struct TrunkPatch {
     #[serde(default, deserialize_with = "fields::present")]
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000)]
     capacity: Option<Capacity>,
+    /// Another country, or null for none.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,2}$")]
+    country_code: Option<Option<CountryCode>>,
+    /// Another international prefix.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = String, pattern = "^[0-9]{0,5}$")]
+    international_prefix: Option<DialPrefix>,
+    /// Another national prefix.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = String, pattern = "^[0-9]{0,5}$")]
+    national_prefix: Option<DialPrefix>,
 }
 
-const COLUMNS: &str = "id, name, sources, capacity, xmin::text AS etag";
+const COLUMNS: &str =
+    "id, name, sources, capacity, country_code, international_prefix, national_prefix, xmin::text AS etag";
 
 fn from_row(row: &Row) -> (Trunk, String) {
-    let trunk =
-        Trunk { id: row.get("id"), name: row.get("name"), sources: row.get("sources"), capacity: row.get("capacity") };
+    let trunk = Trunk {
+        id: row.get("id"),
+        name: row.get("name"),
+        sources: row.get("sources"),
+        capacity: row.get("capacity"),
+        country_code: row.get("country_code"),
+        international_prefix: row.get("international_prefix"),
+        national_prefix: row.get("national_prefix"),
+    };
     (trunk, db::etag(row))
 }
 
@@ -132,13 +171,20 @@ pub async fn create_trunk(
     let id = app.new_id(TrunkId::from_parts);
     let sources = texts(&input.sources)?;
     let capacity = number(input.capacity.unwrap_or(Bounded::clamped(100)));
+    let plan = ringdown_domain::NumberPlan::default();
+    let country = input.country_code.as_ref().map(CountryCode::as_str);
+    let international = input.international_prefix.as_ref().map_or(&*plan.international_prefix, DialPrefix::as_str);
+    let national = input.national_prefix.as_ref().map_or(&*plan.national_prefix, DialPrefix::as_str);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
         quotas::check_row(&app, tx, scope.tenant, Quota::Trunks).await?;
         refuse_own_addresses(&app, tx, &sources).await?;
         let sql = format!(
-            "INSERT INTO trunks (id, tenant_id, name, sources, capacity) VALUES ($1, $2, $3, $4, $5) RETURNING {COLUMNS}"
+            "INSERT INTO trunks (id, tenant_id, name, sources, capacity, country_code, international_prefix, national_prefix) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {COLUMNS}"
         );
-        let values: db::Values<'_, 5> = [&id.0, &scope.tenant.0, &input.name.as_str(), &sources, &capacity];
+        let name = input.name.as_str();
+        let values: db::Values<'_, 8> =
+            [&id.0, &scope.tenant.0, &name, &sources, &capacity, &country, &international, &national];
         let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
         Effect::created(format!("/api/v1/tenants/{}/trunks/{id}", scope.tenant), etag, &trunk)
     })
@@ -157,6 +203,10 @@ pub async fn patch_trunk(
     let sources = input.sources.as_ref().map(texts).transpose()?;
     let capacity = input.capacity.map(number);
     let name = input.name.as_ref().map(Name::as_str);
+    let country_given = input.country_code.is_some();
+    let country = input.country_code.as_ref().and_then(Option::as_ref).map(CountryCode::as_str);
+    let international = input.international_prefix.as_ref().map(DialPrefix::as_str);
+    let national = input.national_prefix.as_ref().map(DialPrefix::as_str);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
         lock(tx, scope.tenant, id, &terms).await?;
         if let Some(sources) = &sources {
@@ -164,9 +214,13 @@ pub async fn patch_trunk(
         }
         let sql = format!(
             "UPDATE trunks SET name = coalesce($3, name), sources = coalesce($4, sources), \
-             capacity = coalesce($5, capacity), updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
+             capacity = coalesce($5, capacity), country_code = CASE WHEN $6 THEN $7 ELSE country_code END, \
+             international_prefix = coalesce($8, international_prefix), \
+             national_prefix = coalesce($9, national_prefix), \
+             updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
         );
-        let values: db::Values<'_, 5> = [&scope.tenant.0, &id.0, &name, &sources, &capacity];
+        let values: db::Values<'_, 9> =
+            [&scope.tenant.0, &id.0, &name, &sources, &capacity, &country_given, &country, &international, &national];
         let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
         Effect::changed(etag, &trunk)
     })

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ringdown_acd_core::call::{CONGESTION, Call, Input, LegEnd, NORMAL_CLEARING};
-use ringdown_domain::{InteractionId, TimestampMs};
+use ringdown_domain::{InteractionId, NumberPlan, TimestampMs};
+use ringdown_events::{CompiledConfig, RouteConfig};
 use ringdown_service::HeldBack;
 
 use super::Node;
@@ -79,8 +80,10 @@ impl Node {
             return;
         }
         let config = self.configs.of_trunk(arrival.trunk).cloned();
-        let route = config.as_ref().and_then(|config| config.routes.get(&arrival.dialled));
-        let route = route.filter(|route| route.trunk.is_none_or(|trunk| trunk == arrival.trunk));
+        let plan =
+            config.as_ref().and_then(|config| config.trunks.get(&arrival.trunk)).map(|trunk| trunk.numbers.clone());
+        let plan = plan.unwrap_or_default();
+        let route = config.as_ref().and_then(|config| route_of(config, &plan, arrival));
         let (Some(config), Some(route)) = (&config, route) else {
             self.shared.metrics.refused.inc();
             log::info!(trunk:% = arrival.trunk; "a call for a number nobody routes was refused");
@@ -98,13 +101,24 @@ impl Node {
         let facts = CallFacts {
             node: self.shared.config.node.clone(),
             queue: Some(route.queue),
-            caller_number: arrival.caller.parse().ok(),
-            dialled: arrival.dialled.parse().ok(),
+            caller_number: plan.caller(&arrival.caller),
+            dialled: route.did.parse().ok(),
         };
         let (call, orders) = Call::arrived(config.meta.tenant, id, channel, at_ms);
         self.adopt(call, facts, 0);
         self.give(id, orders);
     }
+}
+
+/// Where a dialled number leads, however the carrier writes it, and however the route does.
+fn route_of<'a>(config: &'a CompiledConfig, plan: &NumberPlan, arrival: &Arrival) -> Option<&'a RouteConfig> {
+    let serves = |route: &&RouteConfig| route.trunk.is_none_or(|trunk| trunk == arrival.trunk);
+    let readings = plan.readings(&arrival.dialled);
+    let found = readings.iter().find_map(|reading| config.routes.get(reading).filter(serves));
+    found.or_else(|| {
+        let dialled = plan.e164(&arrival.dialled)?;
+        config.routes.values().filter(serves).find(|route| plan.e164(&route.did).as_deref() == Some(&*dialled))
+    })
 }
 
 const fn kind(what: &Happening) -> &'static str {
