@@ -24,6 +24,7 @@ The contact centre's REST interface. Log in with `POST /api/v1/sessions` and sen
 - Every write accepts `Idempotency-Key`; every change of an object accepts `If-Match`.
 - A change of configuration answers `Ringdown-Config-Revision` and `Ringdown-Config-Applied`; `Prefer: respond-async` does not wait \
 for the router, `Prefer: wait=N` waits up to N seconds.
+- Live events come over a WebSocket: `GET /api/v1/websocket` says where, `/api/v1/asyncapi.json` what is said.
 - Lists have `limit` and `cursor`; times are UTC milliseconds.
 - Refusals are problem documents (RFC 9457) that name the field and the reason.";
 
@@ -80,7 +81,9 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
 #[must_use]
 pub fn methods(document: &OpenApi) -> HashMap<String, HeaderValue> {
     let mut methods = HashMap::new();
-    methods.insert("/api/v1/openapi.json".to_owned(), HeaderValue::from_static("GET, HEAD"));
+    for path in ["/api/v1/openapi.json", "/api/v1/asyncapi.json"] {
+        methods.insert(path.to_owned(), HeaderValue::from_static("GET, HEAD"));
+    }
     for (path, item) in &document.paths.paths {
         let rows = [
             (item.get.is_some(), "GET, HEAD"),

@@ -256,7 +256,7 @@ async fn the_same_key_twice_at_the_same_time_gets_one_outcome() {
             .map(|_| {
                 let (root, path) = (root.clone(), format!("{tenant}/interactions"));
                 tokio::spawn(async move {
-                    let request = root.request(reqwest::Method::POST, &path);
+                    let request = root.request(Method::POST, &path);
                     let request = request.header("idempotency-key", format!("twice-{round}"));
                     root.send(request.json(&json!({ "requirements": [{ "skill": "english" }] }))).await
                 })

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::fields::{self, SipPassword, SipUser};
-use super::skill_set::SkillLevels;
+use super::skill_set::{self, SkillLevels};
 use crate::answers::{
     self, AgentPath, ChangeHeaders, Id, Id2, IdempotencyHeader, Json, Page, Paging, Query, SkillPath, TenantPath,
 };
@@ -45,11 +45,11 @@ pub struct Agent {
 #[serde(deny_unknown_fields)]
 pub struct AgentInput {
     /// The name supervisors see: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// Skill to level, 1 to 10; at most 64 skills, each of which must exist.
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, u8>)]
+    #[schema(schema_with = skill_set::levels_schema)]
     skills: SkillLevels,
     /// The user of the agent's phone: 1 to 64 of `a-z A-Z 0-9 . _ -`, unique in the tenant.
     #[serde(default)]
@@ -67,11 +67,11 @@ pub struct AgentInput {
 pub struct AgentPatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// All skills anew.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<BTreeMap<String, u8>>)]
+    #[schema(schema_with = skill_set::levels_schema)]
     skills: Option<SkillLevels>,
     /// Another SIP user (then `sip_password` is needed too), or null for no phone.
     #[serde(default, deserialize_with = "fields::present")]
@@ -79,7 +79,7 @@ pub struct AgentPatch {
     sip_user: Option<Option<SipUser>>,
     /// Another password for the phone.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 8, max_length = 256, write_only)]
+    #[schema(value_type = String, min_length = 8, max_length = 256, write_only)]
     sip_password: Option<SipPassword>,
 }
 
@@ -135,7 +135,7 @@ pub async fn create_agent(
 ) -> Result<Written, Problem> {
     let id = app.new_id(AgentId::from_parts);
     if input.sip_user.is_none() && input.sip_password.is_some() {
-        return Err(answers::invalid("sip_password", "needs sip_user too"));
+        return Err(answers::unfit("sip_password", "needs sip_user too"));
     }
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
         quotas::check_row(&app, tx, scope.tenant, Quota::Agents).await?;
@@ -254,7 +254,7 @@ struct Phone {
 impl Phone {
     fn new(realm: &str, user: Option<&SipUser>, password: Option<&SipPassword>) -> Result<Self, Problem> {
         let Some(user) = user else { return Ok(Self::default()) };
-        let password = password.ok_or_else(|| answers::invalid("sip_password", "is needed with sip_user"))?;
+        let password = password.ok_or_else(|| answers::unfit("sip_password", "is needed with sip_user"))?;
         let text = format!("{}:{realm}:{}", user.as_str(), password.reveal());
         Ok(Self {
             user: Some(user.as_str().to_owned()),
@@ -267,13 +267,13 @@ impl Phone {
 async fn change_phone(tx: &mut Tx<'_>, tenant: TenantId, id: AgentId, input: &AgentPatch) -> Result<(), Problem> {
     let user = match (&input.sip_user, &input.sip_password) {
         (None, None) => return Ok(()),
-        (Some(None), Some(_)) => return Err(answers::invalid("sip_password", "needs sip_user too")),
+        (Some(None), Some(_)) => return Err(answers::unfit("sip_password", "needs sip_user too")),
         (Some(user), _) => user.clone(),
         (None, Some(_)) => {
             let sql = "SELECT sip_user FROM agents WHERE tenant_id = $1 AND id = $2";
             let row = db::one(tx, sql, &[&tenant.0, &id.0]).await?;
             let user: Option<String> = row.get("sip_user");
-            let user = user.ok_or_else(|| answers::invalid("sip_password", "needs sip_user too"))?;
+            let user = user.ok_or_else(|| answers::unfit("sip_password", "needs sip_user too"))?;
             Some(SipUser::try_from(user).map_err(|error| answers::internal("read a SIP user", &error))?)
         }
     };

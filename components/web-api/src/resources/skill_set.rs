@@ -3,27 +3,13 @@
 use std::collections::BTreeMap;
 
 use ringdown_domain::{MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, SkillLevel, SkillName, SkillRequirement};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+
+pub use ringdown_live_views::Requirement;
 
 use super::fields::Object;
-
-/// One skill needed, at a minimum level.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Requirement {
-    /// The skill's name.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._-]+$")]
-    pub skill: String,
-    /// The weakest level that will do, 1 to 10.
-    #[schema(minimum = 1, maximum = 10)]
-    pub min_level: u8,
-}
-
-impl From<SkillRequirement> for Requirement {
-    fn from(requirement: SkillRequirement) -> Self {
-        Self { skill: requirement.skill.into(), min_level: requirement.min_level.value() }
-    }
-}
 
 /// One skill asked for.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -61,6 +47,18 @@ impl<'de> Deserialize<'de> for Requirements {
 /// What an agent can do: skill to level, at most 64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SkillLevels(pub BTreeMap<SkillName, SkillLevel>);
+
+/// Skill to level, with the bounds of both.
+#[must_use]
+pub fn levels_schema() -> utoipa::openapi::Object {
+    let level = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(10));
+    let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9A-Za-z._-]{1,64}$")).build();
+    ObjectBuilder::new()
+        .property_names(Some(name))
+        .additional_properties(Some(level))
+        .max_properties(Some(MAX_SKILLS_PER_AGENT))
+        .build()
+}
 
 impl<'de> Deserialize<'de> for SkillLevels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,7 +4,9 @@ use axum::extract::State;
 use ringdown_domain::{Name, TenantId, TrunkId};
 use ringdown_pg_store::Row;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 use uuid::Uuid;
 
 use super::fields::{self, AtMost, Bounded, Source};
@@ -37,10 +39,10 @@ pub struct Trunk {
 #[serde(deny_unknown_fields)]
 pub struct TrunkInput {
     /// The name administrators see: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// Addresses or networks the carrier calls from, as `192.0.2.7` or `192.0.2.0/24`; 1 to 32.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 32)]
+    #[schema(schema_with = sources_schema)]
     sources: Sources,
     /// Most calls at once, 1 to 10,000; 100 when left out.
     #[serde(default)]
@@ -54,15 +56,15 @@ pub struct TrunkInput {
 pub struct TrunkPatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// All sources anew.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 32)]
+    #[schema(schema_with = sources_schema)]
     sources: Option<Sources>,
     /// Another capacity.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000)]
+    #[schema(value_type = i32, minimum = 1, maximum = 10_000)]
     capacity: Option<Capacity>,
 }
 
@@ -72,6 +74,18 @@ fn from_row(row: &Row) -> (Trunk, String) {
     let trunk =
         Trunk { id: row.get("id"), name: row.get("name"), sources: row.get("sources"), capacity: row.get("capacity") };
     (trunk, db::etag(row))
+}
+
+/// An IPv4 or IPv6 address, or a network; what of it is none is refused all the same, since no pattern says it all.
+const SOURCE_PATTERN: &str = "^([0-9]{1,3}\\.){3}[0-9]{1,3}(/[0-9]{1,2})?$|^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?$";
+
+fn sources_schema() -> utoipa::openapi::Array {
+    let source = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(SOURCE_PATTERN))
+        .examples([json!("192.0.2.7"), json!("192.0.2.0/24"), json!("2001:db8::/32")])
+        .build();
+    ArrayBuilder::new().items(source).min_items(Some(1)).max_items(Some(32)).build()
 }
 
 fn texts(sources: &Sources) -> Result<Vec<String>, Problem> {
