@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resources::fields::Object;
+use crate::resources::skill_set::EACH_SKILL_ONCE;
 use crate::router::MAX_BODY_BYTES;
 
 /// Reasons are shown up to this length; serde repeats what it met.
@@ -130,6 +131,10 @@ fn json_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Proble
     let reason = if inner.is_data() { reason } else { "is not of the kind that is accepted" };
     let path = error.path().to_string();
     let field = if path == "." { missing_field(reason).unwrap_or("body").to_owned() } else { path };
+    // What no schema can say.
+    if reason == EACH_SKILL_ONCE {
+        return unfit(field, reason);
+    }
     invalid(field, shorten(reason))
 }
 
@@ -238,7 +243,7 @@ pub fn id_cursor(cursor: &str) -> Result<Uuid, Problem> {
 /// A cursor that is none of ours.
 #[must_use]
 pub fn bad_cursor() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_query", "a query parameter is not accepted")
+    Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "the cursor is none of this list")
         .field("cursor", "must be a next_cursor of this list")
 }
 

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use axum::http::HeaderValue;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
-    Response, ResponseBuilder,
+    Response, ResponseBuilder, Schema,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -72,9 +73,27 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             add_refusals(path, &method, operation);
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(parameter) = parameter {
+                    without_null(&mut parameter.schema);
+                }
+            }
         }
     }
     document
+}
+
+/// A parameter is there or left out; none can be null, as an `Option` would claim.
+fn without_null(schema: &mut Option<RefOr<Schema>>) {
+    if let Some(RefOr::T(Schema::Object(object))) = schema
+        && let SchemaType::Array(types) = &object.schema_type
+    {
+        let types: Vec<Type> = types.iter().filter(|kind| **kind != Type::Null).cloned().collect();
+        object.schema_type = match <[Type; 1]>::try_from(types) {
+            Ok([only]) => SchemaType::Type(only),
+            Err(several) => SchemaType::Array(several),
+        };
+    }
 }
 
 /// Each route with its methods, as `Allow` shows them.

@@ -54,7 +54,7 @@ async fn the_document_is_what_the_service_does() {
         .arg("run")
         .arg(format!("{}/openapi.json", house.api))
         .args(["--url", &origin, "--checks", checks, "--header", &format!("Authorization: Bearer {token}")])
-        .args(["--header", "Prefer: respond-async", "--max-time", &SECONDS.to_string(), "--seed", "1"])
+        .args(["--max-time", &SECONDS.to_string(), "--seed", "1"])
         .args(["--continue-on-failure", "--workers", "1", "--warnings", "off"]);
     for operation in LEFT_OUT {
         command.args(["--exclude-operation-id", operation]);
@@ -64,4 +64,45 @@ async fn the_document_is_what_the_service_does() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     println!("{said}");
+}
+
+/// Opens the WebSocket; the first message, or the close code.
+async fn open(url: &str, token: &str, tenant: &str) -> Result<Value, u16> {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("the notifier answers");
+    let opening = json!({ "kind": "open", "token": token, "tenant": tenant, "topics": ["agents"] });
+    socket.send(Message::text(opening.to_string())).await.expect("it is sent");
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("JSON")),
+            Some(Ok(Message::Close(Some(frame)))) => return Err(u16::from(frame.code)),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => panic!("no close frame: {error}"),
+            None => panic!("no close frame"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_token_opens_the_websocket_without_rest_until_it_is_revoked() {
+    let house = Installation::start().await.expect("an installation");
+    let root = furnish(&house).await.expect("a tenant");
+    let get = async |path: &str| -> Value {
+        let request = house.client.get(format!("{}{path}", house.api)).bearer_auth(&root);
+        request.send().await.expect("an answer").json().await.expect("JSON")
+    };
+    let tenant = get("/tenants").await["items"][0]["id"].as_str().expect("a tenant").to_owned();
+    let user = get("/sessions/current").await["user"].as_str().expect("a user").to_owned();
+    let tokens = format!("{}/users/{user}/tokens", house.api);
+    let made = house.client.post(&tokens).bearer_auth(&root).json(&json!({ "name": "watcher" }));
+    let made: Value = made.send().await.expect("an answer").json().await.expect("JSON");
+    let (token, id) = (made["token"].as_str().expect("a token"), made["id"].as_str().expect("an id"));
+    let (_, notifier) = house.daemons.iter().find(|(name, _)| *name == "notifier").expect("the notifier");
+    let url = format!("ws://{}/ws", notifier.admin());
+    assert_eq!(open(&url, token, &tenant).await.expect("it opens")["kind"], "snapshot");
+    assert_eq!(open(&url, &"a".repeat(43), &tenant).await, Err(4501), "a token that nobody has");
+    let revoked = house.client.delete(format!("{tokens}/{id}")).bearer_auth(&root).send().await.expect("an answer");
+    assert_eq!(revoked.status(), 204);
+    assert_eq!(open(&url, token, &tenant).await, Err(4501), "revoked");
 }

@@ -178,7 +178,7 @@ pub struct InteractionFilter {
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
     limit: Option<answers::Limit>,
     /// `next_cursor` of the page before, of a list with the same `state`.
-    #[param(pattern = "^([0-9a-fA-F-]{36}|[0-9]{1,19})$")]
+    #[param(pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[1-9][0-9]{0,17})$")]
     cursor: Option<String>,
 }
 

@@ -26,6 +26,9 @@ const CHUNK: usize = 500;
 /// The most journal entries of one interaction that are told; offers are bounded by its life, and this is far beyond.
 const MAX_HISTORY: usize = 2_000;
 
+/// How often a new tenant is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// For how long a tenant that was there is taken to be there still.
 const TENANT_REMEMBERED: Duration = Duration::from_secs(10);
 
@@ -46,18 +49,29 @@ pub async fn tenant_exists(app: &App, tenant: TenantId) -> Result<(), Problem> {
     if app.known_tenants.holds(tenant) {
         return Ok(());
     }
-    let mut cmd = redis::cmd("SISMEMBER");
-    cmd.arg(keys::TENANTS).arg(tenant.to_string());
-    let there: bool =
-        app.redis.run("tenant_exists", Retry::Safe, &cmd).await.map_err(|e| answers::store_problem(&e))?;
-    if there {
+    if is_listed(app, tenant).await? {
         app.known_tenants.remember(tenant);
         return Ok(());
     }
-    if crate::resources::tenants::is_configured(app, tenant).await? {
-        return Err(answers::not_yet_applied());
+    if !crate::resources::tenants::is_configured(app, tenant).await? {
+        return Err(answers::not_found("tenant"));
     }
-    Err(answers::not_found("tenant"))
+    // It was made a moment ago: its configuration is on its way.
+    let end = Instant::now() + app.settings.apply_wait;
+    while Instant::now() < end {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if is_listed(app, tenant).await? {
+            app.known_tenants.remember(tenant);
+            return Ok(());
+        }
+    }
+    Err(answers::not_yet_applied())
+}
+
+async fn is_listed(app: &App, tenant: TenantId) -> Result<bool, Problem> {
+    let mut cmd = redis::cmd("SISMEMBER");
+    cmd.arg(keys::TENANTS).arg(tenant.to_string());
+    app.redis.run("tenant_exists", Retry::Safe, &cmd).await.map_err(|error| answers::store_problem(&error))
 }
 
 /// The tenants seen lately.
@@ -138,6 +152,10 @@ pub async fn ended_page(
     limit: usize,
     wanted: impl Fn(&InteractionRecord) -> bool,
 ) -> Result<RecordPage<InteractionRecord>, Problem> {
+    // Numbers begin at 1: before it there is nothing.
+    if before.is_some_and(|before| before <= 1) {
+        return Ok(RecordPage { items: Vec::new(), next_cursor: None });
+    }
     let (mut items, mut end, mut looked_at) = (Vec::new(), before, 0);
     while looked_at < MAX_LOOKED_AT {
         let entries = journal_before(app, tenant, end).await.map_err(|error| answers::store_problem(&error))?;

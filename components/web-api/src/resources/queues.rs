@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::fields::{self, Bounded};
-use super::skill_set::{Requirement, RequirementInput, Requirements};
+use super::skill_set::{self, Requirement, RequirementInput, Requirements};
 use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, Page, Paging, Query, QueuePath, TenantPath};
 use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
@@ -315,6 +315,7 @@ async fn set_requirements(
 ) -> Result<(), Problem> {
     db::execute(tx, "DELETE FROM queue_skills WHERE tenant_id = $1 AND queue_id = $2", &[&tenant.0, &id.0]).await?;
     let names: Vec<&str> = requirements.0.iter().map(|need| need.skill.as_str()).collect();
+    skill_set::check_known(tx, tenant, "requirements", &names).await?;
     let levels: Vec<i16> = requirements.0.iter().map(|need| i16::from(need.min_level.value())).collect();
     let sql = "INSERT INTO queue_skills (tenant_id, queue_id, skill, min_level) \
                SELECT $1, $2, name, level FROM unnest($3::text[], $4::smallint[]) AS given (name, level)";

@@ -33,7 +33,7 @@ pub struct SkillInput {
     name: SkillName,
     /// What it means, for people: at most 500 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 500)]
+    #[schema(value_type = Option<String>, max_length = 500, pattern = "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]*$")]
     description: Option<Description>,
 }
 
@@ -43,7 +43,7 @@ pub struct SkillInput {
 pub struct SkillPatch {
     /// Another description.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = String, max_length = 500)]
+    #[schema(value_type = String, max_length = 500, pattern = "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]*$")]
     description: Option<Description>,
 }
 

@@ -4,9 +4,8 @@ use axum::extract::State;
 use ringdown_domain::{Name, TenantId, TrunkId};
 use ringdown_pg_store::Row;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
 use uuid::Uuid;
 
 use super::fields::{self, AtMost, Bounded, Source};
@@ -76,15 +75,19 @@ fn from_row(row: &Row) -> (Trunk, String) {
     (trunk, db::etag(row))
 }
 
-/// An IPv4 or IPv6 address, or a network; what of it is none is refused all the same, since no pattern says it all.
-const SOURCE_PATTERN: &str = "^([0-9]{1,3}\\.){3}[0-9]{1,3}(/[0-9]{1,2})?$|^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?$";
+/// An IPv4 network of 8 bits or more, and an IPv6 network of 16 or more in the two forms that people write.
+const V4_NETWORK: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/\
+    (8|9|[12][0-9]|3[0-2])$";
+const V6_NETWORK: &str = "^(([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}:){1,6}:)/\
+    (1[6-9]|[2-9][0-9]|1[01][0-9]|12[0-8])$";
 
 fn sources_schema() -> utoipa::openapi::Array {
-    let source = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some(SOURCE_PATTERN))
-        .examples([json!("192.0.2.7"), json!("192.0.2.0/24"), json!("2001:db8::/32")])
-        .build();
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let source = AnyOfBuilder::new()
+        .item(text().format(Some(SchemaFormat::Custom("ipv4".to_owned()))))
+        .item(text().format(Some(SchemaFormat::Custom("ipv6".to_owned()))))
+        .item(text().pattern(Some(V4_NETWORK)))
+        .item(text().pattern(Some(V6_NETWORK)));
     ArrayBuilder::new().items(source).min_items(Some(1)).max_items(Some(32)).build()
 }
 
