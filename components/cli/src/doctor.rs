@@ -4,7 +4,7 @@
 mod cluster;
 mod packaged;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -194,8 +194,7 @@ async fn examine(installation: &Installation) -> anyhow::Result<Vec<Finding>> {
         });
     }
     findings.push(asterisk_connected(installation).await);
-    let registrar = installation.ports().loopback(PortName::Sip);
-    findings.push(registrar_answers(registrar, &advice("registrar", installation)).await?);
+    findings.push(registrar_answers(installation.public(PortName::Sip), &advice("registrar", installation)).await?);
     Ok(findings)
 }
 
@@ -305,9 +304,44 @@ async fn asterisk_connected(installation: &Installation) -> Finding {
     )
 }
 
-/// An OPTIONS to the registrar, as a phone or a trunk would send it.
+/// How often the registrar is asked, and how long each answer may take.
+const SIP_TRIES: u32 = 3;
+const SIP_WAIT: Duration = Duration::from_millis(500);
+
+/// What a phone that asks the registrar hears.
+#[derive(Debug, PartialEq, Eq)]
+enum SipHeard {
+    /// The first line of the answer, from the address that was asked.
+    Answer(String),
+    /// An answer from another address: a phone behind a firewall or NAT never sees it.
+    From(SocketAddr),
+    Nothing,
+}
+
+/// Asks the registrar at the address that phones use, as a phone on another network would: from an address that the
+/// host would not answer by itself from there.
 async fn registrar_answers(registrar: SocketAddr, advice: &str) -> anyhow::Result<Finding> {
-    let socket = tokio::net::UdpSocket::bind((registrar.ip(), 0)).await?;
+    let elsewhere = if registrar.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
+    let mut said = String::new();
+    for own in [registrar.ip(), elsewhere] {
+        match ask_options(own, registrar).await? {
+            SipHeard::Answer(line) => said = line,
+            SipHeard::From(other) => {
+                let text =
+                    format!("asked at {registrar} it answers from {other}, and phones behind a firewall never hear it");
+                return Ok(Finding::bad("registrar", text, advice));
+            }
+            SipHeard::Nothing => {
+                let text = format!("{registrar} does not answer OPTIONS from {own}");
+                return Ok(Finding::bad("registrar", text, advice));
+            }
+        }
+    }
+    Ok(Finding::good("registrar", format!("answers OPTIONS at {registrar}: {said}")))
+}
+
+async fn ask_options(own: IpAddr, registrar: SocketAddr) -> anyhow::Result<SipHeard> {
+    let socket = tokio::net::UdpSocket::bind((own, 0)).await.with_context(|| format!("taking a port at {own}"))?;
     let own = socket.local_addr()?;
     let branch = uuid::Uuid::now_v7().simple().to_string();
     let text = format!(
@@ -316,14 +350,41 @@ async fn registrar_answers(registrar: SocketAddr, advice: &str) -> anyhow::Resul
          Contact: <sip:doctor@{own}>\r\nContent-Length: 0\r\n\r\n"
     );
     let mut buffer = [0; 2_048];
-    for _ in 0..3 {
+    for _ in 0..SIP_TRIES {
         socket.send_to(text.as_bytes(), registrar).await?;
         // An error is a closed port told by ICMP: the same as silence.
-        if let Ok(Ok(length)) = tokio::time::timeout(Duration::from_millis(500), socket.recv(&mut buffer)).await {
+        if let Ok(Ok((length, from))) = tokio::time::timeout(SIP_WAIT, socket.recv_from(&mut buffer)).await {
             let answer = String::from_utf8_lossy(&buffer[..length]);
             let line = answer.lines().next().unwrap_or_default().to_owned();
-            return Ok(Finding::good("registrar", format!("answers OPTIONS: {line}")));
+            return Ok(if from == registrar { SipHeard::Answer(line) } else { SipHeard::From(from) });
         }
     }
-    Ok(Finding::bad("registrar", format!("{registrar} does not answer OPTIONS"), advice))
+    Ok(SipHeard::Nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A registrar that listens everywhere and forgets where it was asked: answers once, from where the system likes.
+    async fn forgetful() -> SocketAddr {
+        let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut buffer = [0; 2_048];
+            while let Ok((_, from)) = socket.recv_from(&mut buffer).await {
+                socket.send_to(b"SIP/2.0 200 OK\r\n\r\n", from).await.unwrap();
+            }
+        });
+        SocketAddr::from(([127, 0, 0, 9], port))
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_another_address_is_a_finding() {
+        let registrar = forgetful().await;
+        let heard = ask_options(Ipv4Addr::LOCALHOST.into(), registrar).await.unwrap();
+        let other = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), registrar.port());
+        assert_eq!(heard, SipHeard::From(other));
+        assert_eq!(registrar_answers(registrar, "").await.unwrap().verdict, Verdict::Bad);
+    }
 }

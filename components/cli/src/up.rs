@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::appliance::Appliance;
@@ -35,6 +36,9 @@ pub(crate) async fn run(place: &Place, up: &Up) -> anyhow::Result<ExitCode> {
             "this host was set up by packages, and systemd runs it: systemctl start ringdown.target (or name a folder by --data)"
         );
     }
+    // Servers with users of their own must reach what is made here, whatever the caller's umask; what is private has modes of its own.
+    umask(Mode::from_bits_truncate(0o022));
+    postgres::check_folder(&Installation::folder_of(place)?)?;
     let installation =
         Installation::open_or_make(place, || Decided::new(Ports::decide(up.ports, &up.chosen_ports)?, up.address))?;
     if up.supervisor {

@@ -182,6 +182,7 @@ fn agent(number: u8) -> AgentRecord {
         state_since_ms: TimestampMs(1),
         available_since_ms: Some(TimestampMs(1)),
         place_since_ms: None,
+        refusals: None,
     }
 }
 

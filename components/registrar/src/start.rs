@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use ringdown_redis_store::{RedisOptions, RedisPool, StoreMetrics};
 use ringdown_registrar_core::digest::NonceKey;
-use ringdown_registrar_core::edge::{Edge, Place, Settings};
+use ringdown_registrar_core::edge::{Edge, HostPort, Settings};
 use ringdown_service::{Life, entropy};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::Config;
@@ -19,6 +19,7 @@ use crate::directory::Follower;
 use crate::driver::{Driver, INBOX};
 use crate::metrics::RegistrarMetrics;
 use crate::others::Others;
+use crate::sockets::SipSocket;
 use crate::store::Store;
 use crate::tcp::{self, Connections};
 use crate::udp;
@@ -27,7 +28,8 @@ use crate::udp;
 pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     let mut sockets = Vec::new();
     for address in &config.udp {
-        sockets.push(Arc::new(life.bind_udp("RINGDOWN_REGISTRAR_UDP_LISTEN", *address).await?));
+        let socket = life.bind_udp("RINGDOWN_REGISTRAR_UDP_LISTEN", *address).await?;
+        sockets.push(Arc::new(SipSocket::new(socket).context("asking for the addresses that datagrams reach")?));
     }
     let mut listeners = Vec::new();
     for address in &config.tcp {
@@ -46,7 +48,7 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     let others = Others::new(pool, store.clone(), holder, follower.tenants(), &life);
     life.spawn("other-registrars", others.follow());
     life.spawn("configuration", follower.follow());
-    for (number, socket) in (0_u16..).zip(&sockets) {
+    for (number, socket) in (0_u64..).zip(&sockets) {
         life.spawn("sip-udp", udp::read(number, Arc::clone(socket), inbox.clone(), metrics.clone()));
     }
     let connections = Connections {
@@ -76,24 +78,25 @@ fn redis_pool(config: &Config, life: &Life) -> anyhow::Result<RedisPool> {
 
 fn settings(
     config: &Config,
-    sockets: &[Arc<UdpSocket>],
+    sockets: &[Arc<SipSocket>],
     listeners: &[TcpListener],
     life: &Life,
 ) -> anyhow::Result<Settings> {
-    let udp = sockets.iter().map(|socket| socket.local_addr()).collect::<Result<Vec<_>, _>>()?;
+    let udp = sockets.iter().map(|socket| socket.bound()).collect::<Vec<_>>();
     let tcp = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let all = || udp.iter().chain(&tcp).copied();
-    let place = |address: SocketAddr| Place {
+    let place = |address: SocketAddr| HostPort {
         host: config.advertise.clone().unwrap_or_else(|| written(reachable_address(address.ip()))),
         port: address.port(),
     };
-    let aliases: BTreeSet<Place> = all()
-        .flat_map(|address| [place(address), Place { host: written(address.ip()), port: address.port() }])
+    let aliases: BTreeSet<HostPort> = all()
+        .flat_map(|address| [place(address), HostPort { host: written(address.ip()), port: address.port() }])
         .collect();
     let any_address_ports =
         all().filter(|address| address.ip().is_unspecified()).map(|address| address.port()).collect();
     let boot = u64::from_be_bytes(entropy::bytes());
     Ok(Settings {
+        advertise: config.advertise.clone(),
         udp: udp.iter().copied().map(place).collect(),
         tcp: tcp.first().copied().map(place),
         aliases,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringdown_registrar_core::bindings::Flow;
+use ringdown_registrar_core::flow::Flow;
 use ringdown_registrar_core::message::{Framed, StreamFramer};
 use ringdown_service::{Life, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,7 +59,9 @@ pub(crate) async fn accept(listener: TcpListener, shared: Connections) -> anyhow
             continue;
         };
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection { number, peer, inbox: shared.inbox.clone(), metrics: shared.metrics.clone() };
+        let Ok(local) = stream.local_addr() else { continue };
+        let flow = Flow::tcp(number, canonical(peer)).reached_at(canonical(local));
+        let connection = Connection { flow, inbox: shared.inbox.clone(), metrics: shared.metrics.clone() };
         shared.life.spawn_finite("sip-tcp", async move {
             connection.live(stream).await;
             drop(place);
@@ -68,8 +70,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Connections) -> anyhow
 }
 
 struct Connection {
-    number: u64,
-    peer: SocketAddr,
+    flow: Flow,
     inbox: Sender<Input>,
     metrics: RegistrarMetrics,
 }
@@ -95,17 +96,17 @@ impl Connection {
     /// The whole life: told to the driver at both ends.
     async fn live(self, stream: TcpStream) {
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
-        let Self { number, peer, .. } = self;
-        if self.inbox.send(Input::Opened { connection: number, outbox }).await.is_err() {
+        let flow = self.flow;
+        if self.inbox.send(Input::Opened { connection: flow.link, outbox }).await.is_err() {
             return;
         }
         let end = self.serve(stream, outgoing).await;
         if let End::NotSip(_) = end {
             self.metrics.dropped("broken_stream");
         }
-        log::debug!(peer:% = peer, why:% = end; "connection ended");
+        log::debug!(peer:% = flow.peer, why:% = end; "connection ended");
         // The driver is gone only when the daemon ends.
-        let _ = self.inbox.send(Input::Closed { connection: number, peer }).await;
+        let _ = self.inbox.send(Input::Closed { flow }).await;
     }
 
     async fn serve(&self, mut stream: TcpStream, mut outgoing: Receiver<Vec<u8>>) -> End {
@@ -144,7 +145,7 @@ impl Connection {
             match frame {
                 Framed::Ping => write(stream, b"\r\n").await?,
                 Framed::Message(bytes) => {
-                    let flow = Flow::Tcp { connection: self.number, peer: self.peer };
+                    let flow = self.flow;
                     // Waiting here is back pressure on this phone alone.
                     self.inbox.send(Input::Received { flow, bytes }).await.map_err(|_| End::Ours)?;
                 }
@@ -152,6 +153,11 @@ impl Connection {
         }
         Ok(framer.is_empty())
     }
+}
+
+/// A peer that reached a socket on [::] over IPv4 is known by its IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), End> {

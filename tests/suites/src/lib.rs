@@ -5,5 +5,6 @@ pub mod asterisk_watch;
 pub mod call_centre;
 pub mod installation;
 pub mod phone;
+pub mod readme;
 pub mod sipp;
 pub mod voice;

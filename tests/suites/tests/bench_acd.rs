@@ -4,10 +4,8 @@
 //! stream, both acknowledged only when committed. `RINGDOWN_BENCH=short` measures 10,000 agents for three seconds per AOF
 //! setting; else all sizes for ten. `RINGDOWN_BENCH_ENFORCE=1` makes the bars of the design fail the run.
 //!
-//! The core alone does the work of its own benchmark (`components/acd/core/benches/workload`): one thread, no Redis.
-
-#[path = "../../../components/acd/core/benches/workload/mod.rs"]
-mod workload;
+//! The daemon is the one `RINGDOWN_TEST_PROGRAMS` names: `tests/run` names the shipped build. What the core does alone is measured
+//! by its own benchmark (`components/acd/core/benches/routing.rs`), which the suite runs before this.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +20,6 @@ use ringdown_suites::acd_world::random::Random;
 use ringdown_suites::acd_world::{Shape, World, new_interaction, skill};
 use ringdown_test_support::{Appendfsync, wait_until};
 use uuid::Uuid;
-use workload::{Centre, Records};
 
 const READY: Duration = Duration::from_secs(60);
 /// Callers at once: enough to keep the router busy, few enough that their waiting for each other is not what is measured.
@@ -56,46 +53,6 @@ struct Measured {
 
 fn sizes() -> &'static [u64] {
     if is_short() { &[10_000] } else { &[1_000, 10_000, 100_000] }
-}
-
-/// Seconds that `work` takes each time: of five rounds the quickest, since whatever else the host does only ever adds.
-fn seconds_each(times: u32, mut work: impl FnMut()) -> f64 {
-    let mut round = || {
-        let started = Instant::now();
-        (0..times).for_each(|_| work());
-        started.elapsed().max(Duration::from_nanos(1))
-    };
-    let quickest = (0..5).map(|_| round()).min().unwrap_or_default();
-    quickest.as_secs_f64() / f64::from(times)
-}
-
-#[test]
-fn the_core_alone() -> anyhow::Result<()> {
-    const PAIRS: u32 = 200_000;
-    const SEARCHES: u32 = 100_000;
-    for agents in sizes() {
-        // With half of the agents busy; with ten times as many different needs; with more callers than agents.
-        for (name, levels, live) in
-            [("pairs", 1, agents / 2), ("pairs_with_levels", 10, agents / 2), ("pairs_crowded", 1, agents + 10_000)]
-        {
-            let mut centre = Centre::new(*agents, levels);
-            centre.fill(live);
-            let rate = 1.0 / seconds_each(PAIRS, || centre.assign_release());
-            println!("acd_core_{name}_{agents}_agents {rate:.0} per_s");
-            ensure!(name != "pairs" || centre.assigned_percent() > 95.0, "what is measured is partly waiting");
-            let bar = if name == "pairs" && *agents == 10_000 { 500_000.0 } else { 0.0 };
-            ensure!(rate >= bar || !is_enforced(), "{agents} agents: below {bar} pairs/s");
-        }
-        let mut centre = Centre::new(*agents, 1);
-        let each_us = seconds_each(SEARCHES, || centre.no_match()) * 1e6;
-        println!("acd_core_no_match_{agents}_agents {each_us:.2} us");
-        ensure!(centre.assigned_percent() == 0.0, "somebody served what nobody can");
-        ensure!(each_us < 10.0 || !is_enforced(), "{agents} agents: no match costs {each_us} us");
-        let records = Records::new(*agents, *agents);
-        let restore_ms = seconds_each(1, || drop(std::hint::black_box(records.clone().restore()))) * 1_000.0;
-        println!("acd_core_restore_{agents}_agents_{agents}_waiting {restore_ms:.1} ms");
-    }
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,10 @@
-//! `first-boot`: the installer turns this host into a Ringdown (in folders and on ports of its own), a call is answered, a
-//! second run changes nothing, dead parts come back, and the end leaves no process behind.
+//! `first-boot`: the README's first command, exactly as written, turns a host without systemd into a Ringdown: on a real address
+//! and the default ports, a call is answered, a second run changes nothing, dead parts come back, and the end leaves no process
+//! behind.
 //!
-//! Needs root, as the installer does. Steps are in one test because each begins where the one before ended.
+//! The host is this machine in a private view: a network of its own with one address that is not loopback, and own folders where
+//! the installer puts things. Needs root, as the installer does. Steps are in one test because each begins where the one before
+//! ended.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,29 +14,93 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use ringdown_suites::readme;
 use ringdown_test_support::{Folder, wait_until};
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// With a build from nothing; in `tests/run` everything is compiled already.
-const INSTALL_LIMIT: Duration = Duration::from_secs(540);
+const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+/// The host's address on eth0 (RFC 5737: documentation).
+const ADDRESS: &str = "198.51.100.10";
+/// Where the installer puts things.
+const DATA: &str = "/var/lib/ringdown";
+const PROGRAMS: &str = "/opt/ringdown";
+
+/// Makes the private view, and keeps it until its standard input ends. What hides systemd makes a machine that runs it a host without.
+const VIEW: &str = r#"
+    folder=$1 address=$2
+    shift 2
+    for place; do
+        mkdir -p "$folder$place" "$place"
+        mount --bind "$folder$place" "$place"
+    done
+    [ ! -d /run/systemd ] || mount -t tmpfs none /run/systemd
+    ip link set lo up
+    ip link add eth0 type veth peer name wire
+    ip addr add "$address/24" dev eth0
+    ip link set eth0 up
+    ip link set wire up
+    ip route add default via "${address%.*}.1" dev eth0
+    echo made
+    exec cat
+"#;
 
 struct Installation {
     folder: Folder,
+    view: Child,
+}
+
+impl Drop for Installation {
+    /// A failed test leaves nothing running either.
+    fn drop(&mut self) {
+        for (id, _) in self.processes().unwrap_or_default() {
+            // One that has ended meanwhile is what is wanted.
+            kill(Pid::from_raw(id), Signal::SIGKILL).unwrap_or_default();
+        }
+    }
 }
 
 impl Installation {
-    fn data(&self) -> PathBuf {
-        self.folder.join("data")
+    /// A host without Ringdown.
+    async fn new() -> anyhow::Result<Self> {
+        let folder = Folder::new("first-boot")?;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "--propagation", "private", "sh", "-euc", VIEW, "view"]);
+        command.arg(folder.path()).args([ADDRESS, DATA, PROGRAMS, "/usr/local/bin"]);
+        // Where Asterisk's root is one of its own, installations have folders in it.
+        command.args(std::env::var("RINGDOWN_ASTERISK_ROOT").ok().filter(|root| root != "/").map(|root| root + "/srv"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut view = command.spawn().context("making the private view")?;
+        let mut said = [0; 5];
+        let output = view.stdout.as_mut().context("its output is ours")?;
+        tokio::io::AsyncReadExt::read_exact(output, &mut said).await.context("the private view was not made")?;
+        ensure!(&said == b"made\n", "the private view says {said:?}");
+        Ok(Self { folder, view })
     }
 
-    /// Runs the installer; gives what it said.
+    /// The host's data folder, as seen from outside.
+    fn data(&self) -> PathBuf {
+        self.folder.join(DATA.trim_start_matches('/'))
+    }
+
+    /// A command in the private view.
+    fn inside(&self, program: &str) -> anyhow::Result<Command> {
+        let id = self.view.id().context("the private view has ended")?;
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &id.to_string(), "--mount", "--net", "--", program]);
+        Ok(command)
+    }
+
+    /// Runs the README's first command at the top of the checkout; gives what it said.
     async fn install(&self) -> anyhow::Result<String> {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("suites lie in tests/suites")?;
-        let mut command = Command::new(top.join("provisioning/first_boot_installer"));
-        command.arg("--data").arg(self.data()).arg("--prefix").arg(self.folder.join("prefix"));
-        command.args(["--", "--ports", "free", "--address", "127.0.0.1"]);
+        let line = readme::commands("Two commands")?.swap_remove(0);
+        // Root needs no sudo, and a container has none.
+        let line = line.strip_prefix("sudo ").unwrap_or(&line);
+        let mut command = self.inside("sh")?;
+        command.args(["-euc", &format!("cd \"$0\" && {line}")]).arg(top);
         let output = run(command, INSTALL_LIMIT).await.context("the installer")?;
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
         ensure!(output.status.success(), "the installer ended with {}:\n{said}", output.status);
@@ -41,17 +108,20 @@ impl Installation {
     }
 
     async fn ringdown(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        let mut command = Command::new(self.folder.join("prefix/bin/ringdown"));
-        command.arg("--data").arg(self.data()).args(arguments);
+        let mut command = self.inside("ringdown")?;
+        command.args(arguments);
         run(command, COMMAND_LIMIT).await.with_context(|| format!("ringdown {}", arguments.join(" ")))
     }
 
-    /// Removes the instance's folder from Asterisk's root, where it lies when that root is one of its own.
-    fn remove_asterisk(&self) -> anyhow::Result<()> {
-        let name = self.data().to_string_lossy().trim_matches('/').replace('/', "-");
-        let root = std::env::var_os("RINGDOWN_ASTERISK_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-        let folder = root.join("srv").join(name);
-        if folder.is_dir() { std::fs::remove_dir_all(folder).context("removing Asterisk's folder") } else { Ok(()) }
+    /// What runs in the private view, beside what keeps it: process ids and command lines.
+    fn processes(&self) -> anyhow::Result<Vec<(i32, String)>> {
+        let keeper = i32::try_from(self.view.id().context("the private view has ended")?)?;
+        let network = |id: i32| std::fs::read_link(format!("/proc/{id}/ns/net")).ok();
+        let ours = network(keeper).context("the private view has no network")?;
+        let entries = std::fs::read_dir("/proc").context("reading /proc")?.flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let inside = ids.filter(|id| *id != keeper && network(*id).as_ref() == Some(&ours));
+        Ok(inside.filter_map(|id| Some((id, text(&std::fs::read(format!("/proc/{id}/cmdline")).ok()?)))).collect())
     }
 
     /// Each part's process id; an error when a part is not healthy.
@@ -74,19 +144,6 @@ async fn run(mut command: Command, limit: Duration) -> anyhow::Result<Output> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Processes whose arguments name the installation's folder.
-fn processes_of(folder: &Path) -> Vec<String> {
-    let name = folder.to_string_lossy().into_owned();
-    let entries = std::fs::read_dir("/proc").expect("/proc is mounted").flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let own = std::process::id();
-    ids.filter(|id| *id != own)
-        .filter_map(|id| std::fs::read(format!("/proc/{id}/cmdline")).ok())
-        .map(|line| text(&line).replace('\0', " "))
-        .filter(|line| line.contains(&name))
-        .collect()
 }
 
 fn lives(id: i32) -> bool {
@@ -121,7 +178,7 @@ fn files_with(folder: &Path, needle: &str) -> Vec<PathBuf> {
 #[tokio::test]
 async fn a_host_is_installed_takes_a_call_and_is_left_clean() -> anyhow::Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "the installer needs root, and so does its test: run tests/run as root");
-    let installation = Installation { folder: Folder::new("first-boot")? };
+    let installation = Installation::new().await?;
 
     let said = installation.install().await?;
     assert_eq!(row(&said, "calls with tone heard on both sides"), "1", "{said}");
@@ -132,6 +189,8 @@ async fn a_host_is_installed_takes_a_call_and_is_left_clean() -> anyhow::Result<
     assert_eq!(files_with(&installation.data(), password), Vec::<PathBuf>::new(), "nowhere but on the screen");
     let first = installation.healthy_processes().await?;
     assert_eq!(first.len(), 8, "{first:?}");
+
+    assert!(said.contains(&format!("http://{ADDRESS}")) || said.contains(ADDRESS), "its address is told: {said}");
 
     let again = installation.install().await?;
     assert!(again.contains("nothing was changed"), "{again}");
@@ -144,10 +203,10 @@ async fn a_host_is_installed_takes_a_call_and_is_left_clean() -> anyhow::Result<
 
     let down = installation.ringdown(&["down"]).await?;
     assert!(down.status.success(), "{}", text(&down.stderr));
-    assert_eq!(processes_of(&installation.data()), Vec::<String>::new());
+    assert_eq!(installation.processes()?, Vec::new());
     let down = installation.ringdown(&["down"]).await?;
     assert!(text(&down.stdout).contains("nothing runs"), "{}", text(&down.stdout));
-    installation.remove_asterisk()
+    Ok(())
 }
 
 /// The supervisor starts them again, and they recover by themselves.

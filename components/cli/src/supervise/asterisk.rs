@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
 
 use crate::installation::Installation;
 
@@ -42,11 +43,16 @@ impl AsteriskPlace {
         }
         if root == Path::new("/") {
             let folder = installation.join("asterisk");
+            if !is_plain(&folder.to_string_lossy()) {
+                bail!(
+                    "Asterisk cannot work in {}: letters a to z, digits and ._-/ only, {PLAIN_MAX} characters at most; name another folder with --data",
+                    folder.display()
+                );
+            }
             return Ok(Self { root, inside: folder.clone(), outside: folder });
         }
         // One root serves several installations: each has a folder in it, named after where it is.
-        let name = installation.folder().to_string_lossy().trim_matches('/').replace(['/', ' '], "-");
-        let inside = Path::new("/srv").join(name);
+        let inside = Path::new("/srv").join(folder_name(installation.folder()));
         let outside = root.join(inside.strip_prefix("/").unwrap_or(&inside));
         Ok(Self { root, inside, outside })
     }
@@ -91,6 +97,27 @@ impl AsteriskPlace {
     }
 }
 
+/// Longest path that leaves room for the names of Asterisk's sockets: the kernel allows 107 characters in all.
+const PLAIN_MAX: usize = 70;
+
+/// Whether Asterisk's configuration files can name this path: blanks and characters beyond ASCII would need quoting there, and
+/// its control socket has a limit.
+fn is_plain(path: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/".contains(letter);
+    path.len() <= PLAIN_MAX && path.chars().all(plain)
+}
+
+/// The name of an installation's folder in a root of several: its path, or a short stand-in for one Asterisk cannot name.
+fn folder_name(folder: &Path) -> String {
+    let path = folder.to_string_lossy();
+    let name = path.trim_matches('/').replace('/', "-");
+    if is_plain(&name) {
+        return name;
+    }
+    let digest = Sha256::digest(path.as_bytes());
+    digest.iter().take(8).fold("ringdown-".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+}
+
 fn program(root: &Path) -> PathBuf {
     root.join("usr/sbin/asterisk")
 }
@@ -131,6 +158,16 @@ fn knows(hosts: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_asterisk_cannot_name_gets_a_short_name() {
+        assert_eq!(folder_name(Path::new("/var/lib/ringdown")), "var-lib-ringdown");
+        for odd in ["/srv/with blank", "/srv/b\u{fc}ro", &format!("/srv/{}", "x".repeat(90))] {
+            let name = folder_name(Path::new(odd));
+            assert!(name.starts_with("ringdown-") && is_plain(&name), "{odd}: {name}");
+            assert_ne!(name, folder_name(Path::new("/srv/another one")), "{odd}");
+        }
+    }
 
     #[test]
     fn hosts_get_what_they_lack_once() {

@@ -1,5 +1,6 @@
 //! The installation's own PostgreSQL: a cluster in its folder, run as the user `postgres` when we are root.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -34,7 +35,8 @@ pub(super) async fn prepare(installation: &Installation) -> anyhow::Result<Child
     let settings = [
         format!("port={port}"),
         "listen_addresses=127.0.0.1".to_owned(),
-        format!("unix_socket_directories={}", folder.display()),
+        // Everybody comes over TCP. A socket's path may have 107 characters at most, and blanks separate folders in this list.
+        "unix_socket_directories=".to_owned(),
         // The log goes where everything's goes.
         "log_destination=stderr".to_owned(),
         "logging_collector=off".to_owned(),
@@ -61,13 +63,43 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 
 /// The server has a user of its own when we are root.
 fn give_to_server(path: &Path) -> anyhow::Result<()> {
-    if !geteuid().is_root() {
-        return Ok(());
-    }
-    let user = User::from_name(USER).context("looking up the user postgres")?;
-    let user = user.context("there is no user postgres; install the server: apt-get install postgresql")?;
+    let Some(user) = server_user()? else { return Ok(()) };
     chown(path, Some(user.uid), Some(user.gid))
         .with_context(|| format!("giving {} to the user postgres", path.display()))
+}
+
+/// The server's own user; none when we are not root and it runs as we do.
+fn server_user() -> anyhow::Result<Option<User>> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let user = User::from_name(USER).context("looking up the user postgres")?;
+    user.context("there is no user postgres; install the server: apt-get install postgresql").map(Some)
+}
+
+/// Whether PostgreSQL could work in a folder that may not exist yet: its user must be able to enter every folder above.
+///
+/// # Errors
+/// Naming the folder that is closed to it, and what to do.
+pub(crate) fn check_folder(folder: &Path) -> anyhow::Result<()> {
+    let Some(user) = server_user()? else { return Ok(()) };
+    for above in folder.ancestors().filter(|above| above.is_dir()) {
+        let about = std::fs::metadata(above).with_context(|| format!("looking at {}", above.display()))?;
+        let bit = if about.uid() == user.uid.as_raw() {
+            0o100
+        } else if about.gid() == user.gid.as_raw() {
+            0o010
+        } else {
+            0o001
+        };
+        if about.mode() & bit == 0 {
+            bail!(
+                "the user postgres cannot enter {0}; allow it (chmod o+x {0}) or name another folder with --data",
+                above.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The superuser is `ringdown`: the cluster is ours alone.

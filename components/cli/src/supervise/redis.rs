@@ -1,5 +1,7 @@
 //! The installation's own Redis: append-only file, written to disk before each answer.
 
+use std::path::Path;
+
 use anyhow::Context;
 
 use crate::installation::{Installation, PortName, SecretName, make_private_folder, write_private};
@@ -16,17 +18,23 @@ pub(super) fn prepare(installation: &Installation) -> anyhow::Result<Child> {
     let text = format!(
         "# Written by `ringdown up`; changes are overwritten.\n\
          bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\n\
-         daemonize no\nlogfile \"\"\ndir {}\n\
+         daemonize no\nlogfile \"\"\ndir {folder}\n\
          # Nothing accepted is lost: every write is on disk before its answer.\n\
          appendonly yes\nappendfsync always\nsave \"\"\n\
          # State is never thrown away to make room: a full memory is an error somebody sees.\n\
-         maxmemory {}kb\nmaxmemory-policy noeviction\ntcp-keepalive 60\n",
-        folder.display(),
-        memory_limit_kb(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default()),
+         maxmemory {memory}kb\nmaxmemory-policy noeviction\ntcp-keepalive 60\n",
+        folder = quoted(&folder),
+        memory = memory_limit_kb(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default()),
     );
     let file = folder.join("redis.conf");
     write_private(&file, text.as_bytes()).context("Redis' configuration")?;
     Ok(Child::new("redis", Stage::Store, find_program("redis-server", "redis-server")?).arg(file))
+}
+
+/// A path as Redis' configuration takes it: in quotes, since blanks end a word there.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Two fifths of the host's memory, 256 MB at least: a rewrite of the append-only file may take as much again, and beyond the

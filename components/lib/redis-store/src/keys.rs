@@ -49,6 +49,18 @@ pub fn journal(tenant: TenantId) -> String {
     format!("{{{tenant}}}:journal")
 }
 
+/// What is committed and waits for replicas before it goes into the outcomes, the journal and the voice streams (list).
+#[must_use]
+pub fn unshown(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:unshown")
+}
+
+/// Interactions that ended, by when (sorted set, ms): for answering for them, and for listing them.
+#[must_use]
+pub fn ended(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:ended")
+}
+
 /// The effects for the voice duty that owns a node.
 #[must_use]
 pub fn voice(tenant: TenantId, node: &NodeId) -> String {

@@ -10,8 +10,16 @@ use anyhow::{Context, bail};
 
 use crate::{Folder, HttpAnswer, Process, Spec, free_address, http_get};
 
-/// A binary of this workspace, built in the same profile as the running test.
+/// A binary of this workspace: of the folder `RINGDOWN_TEST_PROGRAMS` where that is set (benchmarks measure what is shipped), else
+/// built in the same profile as the running test.
 pub fn workspace_binary(name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("RINGDOWN_TEST_PROGRAMS").filter(|folder| !folder.is_empty()) {
+        let binary = PathBuf::from(folder).join(name);
+        if !binary.is_file() {
+            bail!("there is no {}; packaging/programs builds the shipped programs", binary.display());
+        }
+        return Ok(binary);
+    }
     let test = std::env::current_exe().context("finding the test's own program")?;
     // target/<profile>/deps/<test>: binaries are two levels up.
     let profile = test.parent().and_then(Path::parent).context("a test lies in its target folder")?;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use divan::Bencher;
 use ringdown_domain::TenantId;
-use ringdown_registrar_core::bindings::Flow;
 use ringdown_registrar_core::digest::{Algorithm, Ha1, NonceKey};
-use ringdown_registrar_core::edge::{Directory, Edge, Effect, Place, Realm, Settings, StoreResult};
+use ringdown_registrar_core::edge::{Directory, Edge, Effect, HostPort, Realm, Settings, StoreResult};
+use ringdown_registrar_core::flow::Flow;
 use ringdown_registrar_core::message::Message;
 
 fn main() {
@@ -37,7 +37,7 @@ fn read_register(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn register_sha256(bencher: Bencher<'_, '_>) {
     let mut edge = edge();
-    let flow = Flow::Udp { socket: 0, peer: "10.0.0.5:5060".parse().expect("an address") };
+    let flow = Flow::udp(0, "10.0.0.5:5060".parse().expect("an address"));
     let ha1 = Algorithm::Sha256.hash(&[b"100", b"rd.test", b"secret"]);
     let ha2 = Algorithm::Sha256.hash(&[b"REGISTER", b"sip:rd.test"]);
     let (mut cseq, mut now_ms) = (0, 1_000_000);
@@ -81,8 +81,9 @@ fn drain(edge: &mut Edge, now_ms: u64) -> Vec<u8> {
 }
 
 fn edge() -> Edge {
-    let place = Place { host: "127.0.0.1".into(), port: 5060 };
+    let place = HostPort { host: "127.0.0.1".into(), port: 5060 };
     let mut edge = Edge::new(Settings {
+        advertise: None,
         udp: vec![place],
         tcp: None,
         aliases: BTreeSet::new(),

@@ -1,6 +1,7 @@
 //! What Ringdown's SIP registrar and edge proxy decides, without a socket, a clock, a store or a random source.
 //!
 //! - [`message`]: SIP messages as bytes, views on them, splices.
+//! - [`flow`]: the ways between us and our peers.
 //! - [`digest`]: challenges and answers.
 //! - [`bindings`]: what a REGISTER does.
 //! - [`transaction`]: the four machines of RFC 3261 17.
@@ -12,6 +13,7 @@
 pub mod bindings;
 pub mod digest;
 pub mod edge;
+pub mod flow;
 pub mod message;
 pub mod proxy;
 pub mod transaction;

@@ -1,7 +1,7 @@
 //! The registrar in process with a Redis of its own, and phones made of real sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +32,11 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn build(algorithms: &[Algorithm]) -> Self {
+        Self::build_on([127, 0, 0, 1].into(), algorithms).await
+    }
+
+    /// One that listens on this address; `sip` is where it is reached on the loopback interface.
+    pub(crate) async fn build_on(listen: IpAddr, algorithms: &[Algorithm]) -> Self {
         let redis = PrivateRedis::start(PrivateRedisOptions::default()).await.unwrap();
         let pool = RedisPool::new(RedisOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
         let tenant = TenantId::from_parts(7, &[7; 10]);
@@ -42,8 +47,8 @@ impl House {
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (sip, node) = (local(free_port()), local(free_port()));
         let config = Config {
-            udp: vec![sip],
-            tcp: vec![sip],
+            udp: vec![SocketAddr::new(listen, sip.port())],
+            tcp: vec![SocketAddr::new(listen, sip.port())],
             advertise: None,
             nodes: vec![node],
             redis: Url::parse(&redis.url(), &["redis"]).unwrap(),
@@ -133,6 +138,18 @@ impl Phone {
         Self { wire: Wire::Udp(socket), address, registrar }
     }
 
+    /// One whose socket is connected: it hears nothing but what comes from exactly the address that it asks.
+    pub(crate) async fn connected(registrar: SocketAddr) -> Self {
+        Self::over(UdpSocket::bind("127.0.0.1:0").await.unwrap(), registrar).await
+    }
+
+    /// The same with this socket.
+    pub(crate) async fn over(socket: UdpSocket, registrar: SocketAddr) -> Self {
+        socket.connect(registrar).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        Self { wire: Wire::Udp(socket), address, registrar }
+    }
+
     pub(crate) async fn tcp(registrar: SocketAddr) -> Self {
         let stream = TcpStream::connect(registrar).await.unwrap();
         let address = stream.local_addr().unwrap();
@@ -149,7 +166,12 @@ impl Phone {
     pub(crate) async fn send(&self, bytes: &[u8]) {
         match &self.wire {
             Wire::Udp(socket) => {
-                socket.send_to(bytes, self.registrar).await.unwrap();
+                // One that is connected takes no address.
+                let sent = match socket.peer_addr() {
+                    Ok(_) => socket.send(bytes).await,
+                    Err(_) => socket.send_to(bytes, self.registrar).await,
+                };
+                sent.unwrap();
             }
             Wire::Tcp(stream) => stream.lock().await.write_all(bytes).await.unwrap(),
         }

@@ -133,7 +133,7 @@ async fn what_was_missed_while_nobody_listened_is_read_again() {
     // Changed behind everybody's back, told to nobody; then all who listen lose their connection.
     let other = Phone::udp(house.sip).await;
     let mut binding: Binding = serde_json::from_str(&text).unwrap();
-    binding.flow = ringdown_registrar_core::bindings::Flow::Udp { socket: 0, peer: other.address };
+    binding.flow = ringdown_registrar_core::flow::Flow::udp(0, other.address);
     house.store("100", &key, &binding).await;
     let mut cmd = redis::cmd("CLIENT");
     cmd.arg("KILL").arg("TYPE").arg("pubsub");
@@ -145,13 +145,13 @@ async fn what_was_missed_while_nobody_listened_is_read_again() {
 }
 
 impl House {
-    async fn store(&self, user: &str, key: &str, binding: &Binding) {
+    pub(crate) async fn store(&self, user: &str, key: &str, binding: &Binding) {
         let mut cmd = redis::cmd("HSET");
         cmd.arg(keys::location(self.tenant, user)).arg(key).arg(serde_json::to_string(binding).unwrap());
         let _added: i64 = self.pool.run("test", Retry::Safe, &cmd).await.unwrap();
     }
 
-    async fn publish(&self, holder: &str, user: &str) {
+    pub(crate) async fn publish(&self, holder: &str, user: &str) {
         let mut cmd = redis::cmd("PUBLISH");
         cmd.arg(keys::location_changed(self.tenant)).arg(format!("{holder} {user}"));
         let _heard: i64 = self.pool.run("test", Retry::Safe, &cmd).await.unwrap();

@@ -3,9 +3,11 @@
 use ringdown_redis_store::{Retry, keys, redis};
 use ringdown_registrar::start;
 use ringdown_registrar_core::bindings::{
-    Binding, Change, ContactRequest, Contacts, Decision, Flow, MAX_BINDINGS, Quality, Refusal, RegisterRequest, decide,
+    Binding, Change, ContactRequest, Contacts, Decision, MAX_BINDINGS, Quality, Refusal, RegisterRequest, decide,
+    surplus,
 };
 use ringdown_registrar_core::digest::Algorithm;
+use ringdown_registrar_core::flow::Flow;
 use ringdown_service::{Clock, Life};
 use ringdown_test_support::wait_until;
 
@@ -69,7 +71,7 @@ async fn what_is_stored_can_be_read_by_others() {
     assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
     let stored = house.stored("100").await;
     let binding: Binding = serde_json::from_str(stored.values().next().unwrap()).unwrap();
-    assert_eq!(binding.flow.peer(), phone.address);
+    assert_eq!(binding.flow.peer, phone.address);
     let plain: serde_json::Value = serde_json::from_str(stored.values().next().unwrap()).unwrap();
     assert_eq!(plain["transport"], "udp");
     assert_eq!(plain["contact"], format!("sip:100@{};transport=UDP", phone.address));
@@ -81,7 +83,7 @@ async fn what_is_stored_can_be_read_by_others() {
 async fn script_and_core_agree() {
     let house = House::build(BOTH).await;
     let script = redis::Script::new(include_str!("../../src/store/register.lua"));
-    let flow = Flow::Udp { socket: 0, peer: "10.0.0.1:5060".parse().unwrap() };
+    let flow = Flow::udp(0, "10.0.0.1:5060".parse().unwrap());
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut below = move |limit: u64| {
         random ^= random << 13;
@@ -89,7 +91,7 @@ async fn script_and_core_agree() {
         random ^= random << 17;
         random % limit
     };
-    let mut refused = 0;
+    let (mut refused, mut evicted) = (0, 0);
     for history in 0..12 {
         let key = [keys::location(house.tenant, &format!("history{history}"))];
         let mut now_ms = Clock::system().now().0;
@@ -97,10 +99,12 @@ async fn script_and_core_agree() {
         for _ in 0..80 {
             now_ms += below(300_000);
             let contacts = (0..=below(3)).map(|_| contact(below(14), [0, 60, 600, 3_600][below(4) as usize])).collect();
-            let (call_id, cseq) = (below(3).to_string(), u32::try_from(below(40)).unwrap());
+            let (call_id, from_tag) = (below(3).to_string(), below(2).to_string());
+            let cseq = u32::try_from(below(40)).unwrap();
             let request = RegisterRequest {
                 call_id: call_id.clone(),
                 cseq,
+                from_tag: from_tag.clone(),
                 contacts: Contacts::These(contacts),
                 user_agent: String::new(),
             };
@@ -116,6 +120,7 @@ async fn script_and_core_agree() {
                 "channel".to_owned(),
                 "holder".to_owned(),
                 "user".to_owned(),
+                from_tag,
             ];
             for change in &changes {
                 args.extend(match change {
@@ -131,12 +136,17 @@ async fn script_and_core_agree() {
             match expected {
                 Decision::Store(changes) => {
                     bindings.retain(|binding| binding.expires_at_ms > now_ms);
+                    let named: Vec<String> = changes.iter().map(|change| change.key().to_owned()).collect();
                     for change in changes {
                         bindings.retain(|binding| binding.key != change.key());
                         if let Change::Put(binding) = change {
                             bindings.push(*binding);
                         }
                     }
+                    let kept = named.iter().map(String::as_str).collect();
+                    let gone: Vec<String> = surplus(&bindings, &kept).into_iter().map(str::to_owned).collect();
+                    evicted += gone.len();
+                    bindings.retain(|binding| !gone.contains(&binding.key));
                     assert_eq!(answer[0], "ok");
                     let mut stored: Vec<Binding> =
                         answer[1..].iter().map(|text| serde_json::from_str(text).unwrap()).collect();
@@ -151,6 +161,7 @@ async fn script_and_core_agree() {
             refused += usize::from(answer[0] != "ok");
         }
     }
+    assert!(evicted > 20, "only {evicted} made room");
     assert!(refused > 20, "only {refused} refusals");
     house.stop().await;
 }

@@ -1,8 +1,8 @@
 //! A binding: where a phone of an address of record is reached.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
+
+use crate::flow::Flow;
 
 /// An address of record: a user of a realm. The realm is lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,40 +11,6 @@ pub struct Aor {
     pub realm: String,
     /// The user, unescaped.
     pub user: String,
-}
-
-/// The way a phone's REGISTER came; requests to the phone go back the same way (RFC 3581, RFC 5626).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "transport", rename_all = "snake_case")]
-pub enum Flow {
-    /// Datagrams between our socket of this index and the phone's address.
-    Udp {
-        /// Index of our listening socket.
-        socket: u16,
-        /// The phone's address as we see it, through NAT.
-        peer: SocketAddr,
-    },
-    /// A stream that the phone opened.
-    Tcp {
-        /// The connection; unique in the life of this process.
-        connection: u64,
-        /// The phone's address as we see it.
-        peer: SocketAddr,
-    },
-}
-
-impl Flow {
-    /// The phone's address.
-    pub fn peer(&self) -> SocketAddr {
-        match self {
-            Self::Udp { peer, .. } | Self::Tcp { peer, .. } => *peer,
-        }
-    }
-
-    /// True for streams: nothing needs to be sent twice.
-    pub fn is_reliable(&self) -> bool {
-        matches!(self, Self::Tcp { .. })
-    }
 }
 
 /// `q` in thousandths, 0 to 1000 (RFC 3261 20.10).
@@ -90,9 +56,15 @@ pub struct Binding {
     pub call_id: String,
     /// CSeq of the REGISTER.
     pub cseq: u32,
+    /// From tag of the REGISTER: another one is another life of the phone. Empty in records of versions without it.
+    #[serde(default)]
+    pub from_tag: String,
+    /// UTC milliseconds of the REGISTER: the oldest goes first when there are too many. 0 in records of versions without it.
+    #[serde(default)]
+    pub registered_at_ms: u64,
     /// UTC milliseconds; not reachable from then on.
     pub expires_at_ms: u64,
-    /// How the phone is reached.
+    /// The way its REGISTER came; requests to the phone go back the same way (RFC 3581, RFC 5626).
     #[serde(flatten)]
     pub flow: Flow,
     /// Which life of which process holds the flow: a stream of another one is gone.

@@ -12,8 +12,8 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use binding::{Aor, Binding, Flow, Quality};
-pub use decide::{Change, Decision, Refusal, decide};
+pub use binding::{Aor, Binding, Quality};
+pub use decide::{Change, Decision, Refusal, decide, surplus};
 pub use location::{Locations, Removed};
 pub use request::{ContactRequest, Contacts, RegisterRequest};
 

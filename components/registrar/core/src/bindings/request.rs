@@ -4,8 +4,8 @@ use super::binding::Quality;
 use super::{DEFAULT_EXPIRES_S, MAX_EXPIRES_S};
 use crate::message::{Defect, FieldName, Message, NameAddr, Params, Uri, unquote};
 
-/// Longest contact URI and parameters: they are stored and echoed.
-const MAX_CONTACT_BYTES: usize = 512;
+/// Longest contact URI, and longest parameters: they are stored and echoed. Softphones with push parameters need 1 to 2 KB.
+const MAX_CONTACT_BYTES: usize = 2_048;
 /// Longest `User-Agent` kept.
 const MAX_USER_AGENT_BYTES: usize = 128;
 
@@ -46,6 +46,8 @@ pub struct RegisterRequest {
     pub call_id: String,
     /// CSeq number.
     pub cseq: u32,
+    /// From tag.
+    pub from_tag: String,
     /// What it asks for.
     pub contacts: Contacts,
     /// `User-Agent`.
@@ -62,6 +64,7 @@ impl RegisterRequest {
         Ok(Self {
             call_id,
             cseq: request.cseq.number,
+            from_tag: String::from_utf8_lossy(request.from.tag().unwrap_or_default()).into_owned(),
             contacts: read_contacts(message)?,
             user_agent: agent.chars().filter(|letter| !letter.is_control()).collect(),
         })

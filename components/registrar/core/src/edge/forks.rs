@@ -1,14 +1,14 @@
 //! Forwarding: a request goes out on branches, responses come back (RFC 3261 16.6, 16.7).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::clients::{ClientKey, Outgoing};
 use super::ids::fingerprint;
-use super::route::{Plan, Target};
-use super::token::Token;
-use super::{Edge, Place, TIMER_C_MS, TimerKey, build};
-use crate::bindings::Flow;
-use crate::message::{Editor, FieldName, Message, Method, Reply, Request};
+use super::plan::{Change, Plan, Target};
+use super::{Edge, TIMER_C_MS, TimerKey, build};
+use crate::flow::Flow;
+use crate::message::{Editor, FieldName, Message, Method, NameAddr, Reply, Request};
 use crate::proxy::{Best, BranchEvent, Fork, ForkAction};
 use crate::transaction::{Kind, TRANSACTION_TIMEOUT_MS};
 
@@ -26,22 +26,16 @@ pub(super) struct ForkState {
     change: Change,
     reserve: Vec<Target>,
     branches: Vec<Branch>,
+    /// The To tags of the 2xx responses that were told to end: their ACK is repeated, their BYE is not.
+    released: BTreeSet<Vec<u8>>,
+    /// The To tag of the 2xx that went upstream: another one of the same branch comes from a fork behind the phone.
+    winner: Option<Vec<u8>>,
 }
 
 struct Branch {
     client: Option<ClientKey>,
     /// Its final failure, ready to go upstream.
     failure: Option<(u16, Vec<u8>)>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Change {
-    /// How many of our own Route values are on top.
-    pub(super) remove_routes: usize,
-    /// The Request-URI of a dialog whose sender is a strict router.
-    pub(super) request_uri: Option<Vec<u8>>,
-    /// Remove the last Route value: it became the Request-URI.
-    pub(super) remove_last_route: bool,
 }
 
 impl Edge {
@@ -72,6 +66,8 @@ impl Edge {
             change: plan.change,
             reserve: plan.reserve,
             branches: Vec::with_capacity(plan.targets.len()),
+            released: BTreeSet::new(),
+            winner: None,
         };
         self.forks.insert(id, state);
         for target in plan.targets {
@@ -84,7 +80,7 @@ impl Edge {
         let via = request.via.params.value("branch").unwrap_or_default();
         for target in &plan.targets {
             let hash =
-                fingerprint(&[via, request.via.sent_by, request.call_id, target.flow.peer().to_string().as_bytes()]);
+                fingerprint(&[via, request.via.sent_by, request.call_id, target.flow.peer.to_string().as_bytes()]);
             let bytes = self.outgoing(request.message, flow, target, &plan.change, &format!("z9hG4bKack{hash:016x}"));
             self.send(target.flow, bytes);
         }
@@ -115,7 +111,14 @@ impl Edge {
                 branch.failure.get_or_insert((status, bytes));
             }
         }
-        let actions = state.fork.step(at, event);
+        let tag = response.filter(|_| event == BranchEvent::Success).and_then(to_tag);
+        let mut actions = state.fork.step(at, event);
+        if actions.first() == Some(&ForkAction::Forward(at)) && tag.is_some() {
+            let winner = state.winner.get_or_insert_with(|| tag.clone().unwrap_or_default());
+            if tag.as_ref() != Some(winner) {
+                actions = vec![ForkAction::Release(at)];
+            }
+        }
         self.act_fork(id, actions, response, now_ms);
     }
 
@@ -173,10 +176,6 @@ impl Edge {
         if self.is_gone(target.flow) {
             self.step_client(key, crate::transaction::ClientEvent::SendFailed, None, now_ms);
         }
-    }
-
-    fn is_gone(&self, flow: Flow) -> bool {
-        matches!(flow, Flow::Tcp { connection, .. } if !self.connections.contains(&connection))
     }
 
     fn act_fork(&mut self, id: u64, actions: Vec<ForkAction>, response: Option<&Message>, now_ms: u64) {
@@ -241,6 +240,12 @@ impl Edge {
         let [ack_branch, bye_branch] = branches;
         let Some([ack, bye]) = build::release(&client.bytes, response, [&ack_branch, &bye_branch]) else { return };
         self.send(flow, ack);
+        let tag = to_tag(response).unwrap_or_default();
+        let first = self.forks.get_mut(&id).is_some_and(|state| state.released.insert(tag));
+        if !first {
+            // Its ACK was lost; its BYE is repeated by the transaction that it has.
+            return;
+        }
         let outgoing = Outgoing { flow, bytes: bye, branch: bye_branch, method: Method::Bye, owner: None };
         self.begin_client(ClientKey { id: numbers[1], cancel: false }, outgoing, now_ms);
     }
@@ -285,7 +290,7 @@ impl Edge {
                 editor.add_first(line.as_bytes());
             }
         }
-        editor.stamp_top_via(source.peer());
+        editor.stamp_top_via(source.peer);
         editor.remove_first_items(FieldName::Route, change.remove_routes);
         if change.remove_last_route {
             editor.remove_last_item(FieldName::Route);
@@ -313,43 +318,11 @@ impl Edge {
             }
         }
     }
+}
 
-    fn via_line(&self, flow: Flow, branch: &str) -> String {
-        let transport = if flow.is_reliable() { "TCP" } else { "UDP" };
-        let Place { host, port } = self.place(flow);
-        format!("Via: SIP/2.0/{transport} {host}:{port};branch={branch};rport")
-    }
-
-    /// One line, or two when the transports differ, the one for the target on top (RFC 5658).
-    fn record_route_lines(&self, token: &Token, source: Flow, target: Flow) -> Vec<String> {
-        let user = token.write(&self.settings.key);
-        let line = |flow: Flow| {
-            let Place { host, port } = self.place(flow);
-            let transport = if flow.is_reliable() { ";transport=tcp" } else { "" };
-            format!("Record-Route: <sip:{user}@{host}:{port}{transport};lr>")
-        };
-        let (first, second) = (line(target), line(source));
-        if first == second { vec![first] } else { vec![first, second] }
-    }
-
-    /// How the other end of `flow` reaches us. Who is on this host is told a loopback address when we listen everywhere:
-    /// an Asterisk node that is known by 127.0.0.1 would come from another address otherwise, and not be trusted.
-    fn place(&self, flow: Flow) -> Place {
-        let first = &self.settings.udp[0];
-        let place = match flow {
-            Flow::Udp { socket, .. } => self.settings.udp.get(usize::from(socket)).unwrap_or(first),
-            Flow::Tcp { .. } => self.settings.tcp.as_ref().unwrap_or(first),
-        };
-        let local = flow.peer().ip();
-        if !local.is_loopback() || !self.settings.any_address_ports.contains(&place.port) {
-            return place.clone();
-        }
-        let host = match local {
-            std::net::IpAddr::V4(_) => "127.0.0.1",
-            std::net::IpAddr::V6(_) => "[::1]",
-        };
-        Place { host: host.to_owned(), port: place.port }
-    }
+fn to_tag(response: &Message) -> Option<Vec<u8>> {
+    let to = NameAddr::parse(response.value(FieldName::To)?)?;
+    to.tag().map(<[u8]>::to_vec)
 }
 
 /// A response as it goes on to the sender of the request: without our Via (16.7 step 3).

@@ -19,6 +19,8 @@ mod clients;
 mod directory;
 mod forks;
 mod ids;
+mod local;
+mod plan;
 mod register;
 mod requests;
 mod responses;
@@ -37,8 +39,9 @@ use ringdown_domain::TenantId;
 
 pub use directory::{Directory, Realm};
 
-use crate::bindings::{Aor, Binding, Change, Flow, Locations, Refusal};
+use crate::bindings::{Aor, Binding, Change, Locations, Refusal};
 use crate::digest::{Algorithm, Digest, NonceKey};
+use crate::flow::Flow;
 use crate::message::Method;
 use clients::{Client, ClientKey};
 use forks::ForkState;
@@ -53,7 +56,7 @@ pub const TIMER_C_MS: u64 = 181_000;
 
 /// A host and port as we write them into Via and Record-Route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct HostPort {
     /// An address (IPv6 in brackets) or a name that phones and nodes can reach.
     pub host: String,
     /// The port.
@@ -63,12 +66,14 @@ pub struct Place {
 /// What the shell decided before the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Our UDP sockets as others reach them, at least one; [`Flow::Udp`] counts them.
-    pub udp: Vec<Place>,
+    /// The host that stands in Via and Record-Route whatever address of ours a peer reached: the operator's word.
+    pub advertise: Option<String>,
+    /// Our UDP sockets as others reach them, at least one; [`Flow::link`] counts them.
+    pub udp: Vec<HostPort>,
     /// Our TCP listener as others reach it.
-    pub tcp: Option<Place>,
+    pub tcp: Option<HostPort>,
     /// Everything else that means us in Route and Request-URI.
-    pub aliases: BTreeSet<Place>,
+    pub aliases: BTreeSet<HostPort>,
     /// Ports on which every literal address means us (listeners on 0.0.0.0).
     pub any_address_ports: BTreeSet<u16>,
     /// The Asterisk nodes, by source address and port.
@@ -103,10 +108,8 @@ pub enum Effect {
         tenant: TenantId,
         /// Which AOR.
         aor: Aor,
-        /// Call-ID of the REGISTER, for the order check.
-        call_id: String,
-        /// Its CSeq.
-        cseq: u32,
+        /// What the order check compares.
+        sender: RegisterSender,
         /// The changes.
         changes: Vec<Change>,
     },
@@ -121,6 +124,17 @@ pub enum Effect {
     },
     /// Count something.
     Observe(Observation),
+}
+
+/// What says whether a REGISTER is older than the binding that is there (RFC 3261 10.3 step 7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterSender {
+    /// Call-ID.
+    pub call_id: String,
+    /// CSeq.
+    pub cseq: u32,
+    /// From tag: another one is another life of the phone.
+    pub from_tag: String,
 }
 
 /// Something worth counting.
@@ -240,9 +254,8 @@ impl Edge {
     }
 
     /// A stream ended: its bindings are dropped and what waits for it fails.
-    pub fn closed(&mut self, connection: u64, peer: SocketAddr, now_ms: u64) {
-        self.connections.remove(&connection);
-        let flow = Flow::Tcp { connection, peer };
+    pub fn closed(&mut self, flow: Flow, now_ms: u64) {
+        self.connections.remove(&flow.link);
         for removed in self.locations.drop_flow(flow) {
             self.forget(removed);
         }
@@ -341,12 +354,12 @@ impl Edge {
     }
 
     fn is_reachable(&self, binding: &Binding) -> bool {
-        match binding.flow {
-            Flow::Udp { .. } => true,
-            Flow::Tcp { connection, .. } => {
-                binding.holder == self.settings.holder && self.connections.contains(&connection)
-            }
-        }
+        binding.flow.connection().is_none() || (binding.holder == self.settings.holder && !self.is_gone(binding.flow))
+    }
+
+    /// True for a stream that ended.
+    fn is_gone(&self, flow: Flow) -> bool {
+        flow.connection().is_some_and(|connection| !self.connections.contains(&connection))
     }
 
     fn number(&mut self) -> u64 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::requests::{Arrival, options};
-use super::{Edge, Effect, Observation, StoreResult};
+use super::{Edge, Effect, Observation, RegisterSender, StoreResult};
 use crate::bindings::{Aor, Binding, Decision, MIN_EXPIRES_S, Refusal, RegisterRequest, decide};
 use crate::message::{FieldName, Message, Reply};
 
@@ -59,8 +59,9 @@ impl Edge {
                 };
                 let operation = self.number();
                 self.storing.insert(operation, waiting);
-                let (call_id, cseq) = (register.call_id, register.cseq);
-                self.effects.push_back(Effect::Store { operation, tenant, aor: proved, call_id, cseq, changes });
+                let RegisterRequest { call_id, cseq, from_tag, .. } = register;
+                let sender = RegisterSender { call_id, cseq, from_tag };
+                self.effects.push_back(Effect::Store { operation, tenant, aor: proved, sender, changes });
             }
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::servers::server_key;
 use super::{Edge, Observation};
-use crate::bindings::{Aor, Flow};
+use crate::bindings::Aor;
 use crate::digest::Verdict;
+use crate::flow::Flow;
 use crate::message::{FieldName, Message, Method, Reply, Request, Scheme, Unreadable};
 use crate::transaction::ServerEvent;
 
@@ -165,7 +166,7 @@ impl Edge {
         }
         let hash = format!(".{:016x}", Self::loop_hash(request));
         let looped = message.vias().any(|via| {
-            let ours = |host: &str, port: u16| self.settings.is_ours(&super::Place { host: host.to_owned(), port });
+            let ours = |host: &str, port: u16| self.settings.is_ours(&super::HostPort { host: host.to_owned(), port });
             via.branch().is_some_and(|branch| branch.ends_with(hash.as_bytes()))
                 && ours(&via.host.to_key(), via.port.unwrap_or(5060))
         });
@@ -201,7 +202,7 @@ impl Edge {
     }
 
     /// From an Asterisk node to the phones of an address of record.
-    fn call_phone(&mut self, arrival: Arrival<'_>, change: super::forks::Change) {
+    fn call_phone(&mut self, arrival: Arrival<'_>, change: super::plan::Change) {
         let Arrival { message, request, flow, now_ms } = arrival;
         if !request.uri.is_sip() {
             return self.refuse(arrival, 416);
@@ -219,7 +220,7 @@ impl Edge {
     }
 
     /// From a phone to an Asterisk node.
-    fn call_node(&mut self, arrival: Arrival<'_>, change: super::forks::Change) {
+    fn call_node(&mut self, arrival: Arrival<'_>, change: super::plan::Change) {
         let Arrival { message, request, flow, now_ms } = arrival;
         let Some(aor) = self.prove(arrival, FieldName::ProxyAuthorization, 407) else { return };
         let from_user = request.from.uri.user_text().unwrap_or_default();
@@ -286,7 +287,7 @@ impl Edge {
     }
 
     fn is_node(&self, flow: Flow) -> bool {
-        matches!(flow, Flow::Udp { peer, .. } if self.settings.nodes.contains(&peer))
+        !flow.is_reliable() && self.settings.nodes.contains(&flow.peer)
     }
 }
 

@@ -1,28 +1,11 @@
 //! Where a request goes (RFC 3261 16.4, 16.5).
 
-use super::forks::Change;
+use super::plan::{Change, Plan, Target};
 use super::token::{PhoneEnd, Token};
-use super::{Edge, Place};
-use crate::bindings::{Aor, Binding, Flow};
+use super::{Edge, HostPort};
+use crate::bindings::{Aor, Binding};
+use crate::flow::Flow;
 use crate::message::{FieldName, Host, NameAddr, Request, Uri};
-
-/// One place a request is sent to.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) flow: Flow,
-    /// The Request-URI there; none: as it came.
-    pub(super) request_uri: Option<Vec<u8>>,
-    /// What Record-Route remembers; none: no Record-Route (inside a dialog).
-    pub(super) token: Option<Token>,
-}
-
-/// All places: `targets` at once, `reserve` one after the other when those failed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
-    pub(super) targets: Vec<Target>,
-    pub(super) reserve: Vec<Target>,
-    pub(super) change: Change,
-}
 
 /// What the Route fields say about us.
 #[derive(Debug, Default)]
@@ -84,7 +67,7 @@ impl Edge {
                 flow: binding.flow,
                 request_uri: Some(binding.contact.clone().into_bytes()),
                 token: Some(Token {
-                    node: Token::node_of(node.peer()),
+                    node: Token::node_of(node.peer),
                     phone: Token::phone_of(&binding.key),
                     aor: aor.clone(),
                 }),
@@ -105,7 +88,7 @@ impl Edge {
         let mut targets = (0..nodes.len()).map(|at| {
             let node = nodes[(first + at) % nodes.len()];
             Target {
-                flow: Flow::Udp { socket: 0, peer: node },
+                flow: Flow::udp(0, node),
                 request_uri: None,
                 token: Some(Token { node: Token::node_of(node), phone: phone_end, aor: aor.clone() }),
             }
@@ -124,7 +107,7 @@ impl Edge {
             Host::Address(std::net::IpAddr::V6(address)) => format!("[{address}]"),
             Host::Address(_) | Host::Name(_) => uri.host.to_key(),
         };
-        self.directory.realms.contains_key(&host) || self.settings.is_ours(&Place { host, port })
+        self.directory.realms.contains_key(&host) || self.settings.is_ours(&HostPort { host, port })
     }
 
     fn token_of(&self, uri: &Uri<'_>, trusted: bool) -> Option<Token> {
@@ -144,13 +127,13 @@ impl Edge {
 
     fn node_flow(&self, token: &Token) -> Option<Flow> {
         let node = self.settings.nodes.iter().find(|node| Token::node_of(**node) == token.node)?;
-        Some(Flow::Udp { socket: 0, peer: *node })
+        Some(Flow::udp(0, *node))
     }
 }
 
 impl super::Settings {
     /// True for a place that we listen on or are known by.
-    pub(super) fn is_ours(&self, place: &Place) -> bool {
+    pub(super) fn is_ours(&self, place: &HostPort) -> bool {
         let literal = || place.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
         self.udp.contains(place)
             || self.tcp.as_ref() == Some(place)
@@ -163,5 +146,5 @@ impl super::Settings {
 fn literal_flow(uri: &Uri<'_>) -> Option<Flow> {
     let over_udp = uri.params.value("transport").is_none_or(|transport| transport.eq_ignore_ascii_case(b"udp"));
     let address = uri.host.address().filter(|_| over_udp && uri.is_sip())?;
-    Some(Flow::Udp { socket: 0, peer: (address, uri.port.unwrap_or(5060)).into() })
+    Some(Flow::udp(0, (address, uri.port.unwrap_or(5060)).into()))
 }

@@ -205,10 +205,10 @@ impl Message {
             .ok_or(Defect::Invalid(FieldName::MaxForwards))
     }
 
-    /// SIP dates are always GMT (RFC 3261 20.17).
+    /// SIP dates are always GMT (RFC 3261 20.17); some phones call it UTC.
     fn check_date(&self) -> Result<(), Defect> {
         match self.value(FieldName::Date) {
-            Some(date) if !date.ends_with(b"GMT") => Err(Defect::Invalid(FieldName::Date)),
+            Some(date) if !date.ends_with(b"GMT") && !date.ends_with(b"UTC") => Err(Defect::Invalid(FieldName::Date)),
             _ => Ok(()),
         }
     }

@@ -3,9 +3,9 @@
 use super::world::{
     NODE, NODE_2, REALM, World, authorization, from_node, nonce_of, only, response_to, settings, texts, udp, value,
 };
-use crate::bindings::Flow;
 use crate::digest::Algorithm;
 use crate::edge::Settings;
+use crate::flow::Flow;
 use crate::message::{FieldName, Message};
 
 const PHONE: &str = "10.0.0.5:5062";
@@ -213,9 +213,29 @@ fn all_phones_ring_and_the_first_wins() {
         texts(&won),
         [format!("{NODE} SIP/2.0 200 Whatever"), format!("{PHONE} CANCEL sip:100@10.0.0.5:5062 SIP/2.0")]
     );
-    // Both answered at the same moment: the caller hears of both (16.7 step 5).
-    let also = world.receive(out[1].0, &response_to(&first, 200, "sip:100@10.0.0.5:5062"));
-    assert_eq!(texts(&also), [format!("{NODE} SIP/2.0 200 Whatever")]);
+    // Its answer is repeated until the ACK comes, and goes on.
+    let repeated = world.receive(out[2].0, &response_to(&second, 200, "sip:100@10.0.0.6:5062"));
+    assert_eq!(texts(&repeated), [format!("{NODE} SIP/2.0 200 Whatever")]);
+    // Both answered at the same moment: the other one is acknowledged and hung up, once.
+    let contact = "sip:100@10.0.0.5:5062";
+    let ended = [format!("{PHONE} ACK {contact} SIP/2.0"), format!("{PHONE} BYE {contact} SIP/2.0")];
+    let also = world.receive(out[1].0, &response_to(&first, 200, contact));
+    assert_eq!(texts(&also), ended);
+    let again = world.receive(out[1].0, &response_to(&first, 200, contact));
+    assert_eq!(texts(&again), ended[..1]);
+}
+
+/// A phone that is a proxy itself may answer twice on one branch: the second answer is ended as well.
+#[test]
+fn a_second_answer_on_one_branch_is_ended() {
+    let mut world = World::new();
+    world.phone("100", PHONE);
+    let invite = ring(&mut world, "a");
+    let contact = "sip:100@10.0.0.5:5062";
+    world.receive(udp(PHONE), &response_to(&invite, 200, contact));
+    let other = response_to(&invite, 200, contact).replace(";tag=p1", ";tag=p2");
+    let ended = [format!("{PHONE} ACK {contact} SIP/2.0"), format!("{PHONE} BYE {contact} SIP/2.0")];
+    assert_eq!(texts(&world.receive(udp(PHONE), &other)), ended);
 }
 
 #[test]
@@ -273,7 +293,7 @@ fn invite_as_other(branch: &str, more: &str) -> String {
 fn a_phone_on_tcp_that_is_gone_is_unreachable_at_once() {
     let mut world = World::new();
     let peer = "10.0.0.9:40000".parse().expect("an address");
-    let flow = Flow::Tcp { connection: 3, peer };
+    let flow = Flow::tcp(3, peer);
     world.edge.opened(3);
     let answer = world.register("100", flow, "<sip:100@10.0.0.9:40000;transport=tcp>", 1);
     assert_eq!(answer.status(), Some(200));
@@ -284,7 +304,7 @@ fn a_phone_on_tcp_that_is_gone_is_unreachable_at_once() {
         2,
         "the transports differ"
     );
-    world.edge.closed(3, peer, world.now_ms);
+    world.edge.closed(flow, world.now_ms);
     let told = world.drain();
     assert_eq!(texts(&told), [format!("{NODE} SIP/2.0 480 Temporarily Unavailable")]);
     assert_eq!(world.forgotten.len(), 1);

@@ -114,14 +114,41 @@ fn an_old_register_that_comes_late_changes_nothing() {
 }
 
 #[test]
-fn ten_bindings_and_no_more() {
+fn the_eleventh_phone_takes_the_place_of_the_oldest() {
     let mut world = World::new();
-    for phone in 1..=10 {
+    for phone in 1..=13 {
         let address = format!("10.0.1.{phone}:5060");
         assert_eq!(world.register("100", udp(&address), &format!("<sip:100@{address}>"), 1).status(), Some(200));
+        world.pass(10);
     }
-    let address = "10.0.1.11:5060";
-    assert_eq!(world.register("100", udp(address), &format!("<sip:100@{address}>"), 1).status(), Some(403));
+    let bindings = world.edge.bindings(&aor("100"));
+    assert_eq!(bindings.len(), 10);
+    assert!((4..=13).all(|phone| bindings.iter().any(|binding| binding.contact.ends_with(&format!(".{phone}:5060")))));
+}
+
+/// A desk phone with a fixed Call-ID counts from 1 again after a reboot; its new From tag tells the two lives apart.
+#[test]
+fn a_rebooted_phone_registers_at_once() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    assert_eq!(world.register("100", flow, CONTACT, 50).status(), Some(200));
+    let rebooted = |cseq: u32, more: &str| register_text("100", flow, CONTACT, cseq, more).replace(";tag=a", ";tag=b");
+    let challenge = only(world.receive(flow, &rebooted(1, "")));
+    let line = authorization("Authorization", Algorithm::Sha256, "100", "REGISTER", &nonce_of(&challenge), 1);
+    assert_eq!(only(world.receive(flow, &rebooted(2, &line))).status(), Some(200));
+    assert_eq!(world.edge.bindings(&aor("100"))[0].cseq, 2);
+}
+
+#[test]
+fn a_contact_of_2_kb_is_kept_whole() {
+    let mut world = World::new();
+    let token = "x".repeat(1_900);
+    let answer = world.register("100", udp(PHONE), &format!("<sip:100@10.0.0.5:5062;pn-prid={token}>"), 1);
+    assert_eq!(answer.status(), Some(200));
+    assert!(value(&answer, FieldName::Contact).contains(&token));
+    let huge = "x".repeat(2_100);
+    let answer = world.register("100", udp(PHONE), &format!("<sip:100@10.0.0.5:5062;pn-prid={huge}>"), 5);
+    assert_eq!(answer.status(), Some(400));
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use ringdown_domain::TenantId;
 
-use crate::bindings::{Aor, Binding, Change, Flow, Refusal};
+use crate::bindings::{Aor, Binding, Change, Refusal, surplus};
 use crate::digest::{Algorithm, Ha1, NonceKey};
-use crate::edge::{Directory, Edge, Effect, Observation, Place, Realm, Settings, StoreResult};
+use crate::edge::{Directory, Edge, Effect, HostPort, Observation, Realm, RegisterSender, Settings, StoreResult};
+use crate::flow::Flow;
 use crate::message::{FieldName, Message};
 
 pub(super) const REALM: &str = "rd.test";
@@ -26,7 +27,7 @@ pub(super) struct World {
 }
 
 pub(super) fn udp(address: &str) -> Flow {
-    Flow::Udp { socket: 0, peer: address.parse().expect("an address") }
+    Flow::udp(0, address.parse().expect("an address"))
 }
 
 pub(super) fn aor(user: &str) -> Aor {
@@ -40,8 +41,9 @@ pub(super) fn ha1(user: &str, realm: &str, password: &str) -> Ha1 {
 
 pub(super) fn settings() -> Settings {
     Settings {
-        udp: vec![Place { host: "127.0.0.1".into(), port: 5060 }],
-        tcp: Some(Place { host: "127.0.0.1".into(), port: 5060 }),
+        advertise: None,
+        udp: vec![HostPort { host: "127.0.0.1".into(), port: 5060 }],
+        tcp: Some(HostPort { host: "127.0.0.1".into(), port: 5060 }),
         aliases: BTreeSet::new(),
         any_address_ports: BTreeSet::new(),
         nodes: [NODE, NODE_2].iter().map(|node| node.parse::<SocketAddr>().expect("an address")).collect(),
@@ -115,8 +117,8 @@ impl World {
                     self.sent.push((flow, bytes));
                     out.push((flow, message));
                 }
-                Effect::Store { operation, aor, call_id, cseq, changes, .. } => {
-                    let result = self.store(&aor, &call_id, cseq, changes);
+                Effect::Store { operation, aor, sender, changes, .. } => {
+                    let result = self.store(&aor, &sender, changes);
                     self.edge.stored(operation, result, self.now_ms);
                 }
                 Effect::Forget { binding, .. } => self.forgotten.push(*binding),
@@ -126,15 +128,19 @@ impl World {
         out
     }
 
-    fn store(&mut self, aor: &Aor, call_id: &str, cseq: u32, changes: Vec<Change>) -> StoreResult {
+    fn store(&mut self, aor: &Aor, sender: &RegisterSender, changes: Vec<Change>) -> StoreResult {
         if self.store_away {
             return StoreResult::Unavailable;
         }
         let bindings = self.stored.entry(aor.clone()).or_default();
         bindings.retain(|binding| binding.expires_at_ms > self.now_ms);
+        let kept: Vec<String> = changes.iter().map(|change| change.key().to_owned()).collect();
         for change in changes {
             let at = bindings.iter().position(|binding| binding.key == change.key());
-            if at.is_some_and(|at| bindings[at].call_id == call_id && bindings[at].cseq >= cseq) {
+            let late = |binding: &Binding| {
+                binding.call_id == sender.call_id && binding.cseq >= sender.cseq && binding.from_tag == sender.from_tag
+            };
+            if at.is_some_and(|at| late(&bindings[at])) {
                 return StoreResult::Refused(Refusal::OutOfOrder);
             }
             match (change, at) {
@@ -144,6 +150,9 @@ impl World {
                 (Change::Remove(_), None) => {}
             }
         }
+        let gone: Vec<String> =
+            surplus(bindings, &kept.iter().map(String::as_str).collect()).into_iter().map(str::to_owned).collect();
+        bindings.retain(|binding| !gone.contains(&binding.key));
         StoreResult::Done(bindings.clone())
     }
 
@@ -172,7 +181,7 @@ pub(super) fn only(mut messages: Vec<(Flow, Message)>) -> Message {
 }
 
 pub(super) fn register_text(user: &str, flow: Flow, contact: &str, cseq: u32, more: &str) -> String {
-    let peer = flow.peer();
+    let peer = flow.peer;
     let transport = if flow.is_reliable() { "TCP" } else { "UDP" };
     let contact = if contact.is_empty() { String::new() } else { format!("Contact: {contact}\r\n") };
     format!(
@@ -247,7 +256,7 @@ pub(super) fn texts(messages: &[(Flow, Message)]) -> Vec<String> {
         .iter()
         .map(|(flow, message)| {
             let first = String::from_utf8_lossy(message.bytes()).lines().next().unwrap_or_default().to_owned();
-            format!("{} {first}", flow.peer())
+            format!("{} {first}", flow.peer)
         })
         .collect()
 }
