@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use ringdown_domain::{QueueId, TenantId};
-use ringdown_notifier_core::{QueueBoard, QueueFigures, Read, Ring};
+use ringdown_live_views::QueueFigures;
+use ringdown_notifier_core::{QueueBoard, Read, Ring};
 use ringdown_redis_store::{RedisPool, StoreError, StreamEntry, StreamReader, StreamStart, keys, snapshot};
 use ringdown_service::{Life, Shutdown};
 use tokio::sync::watch;
@@ -269,12 +270,12 @@ impl Follower {
         true
     }
 
-    fn publish(&self, changes: Vec<QueueFigures>) {
+    fn publish(&self, changes: Vec<(Option<QueueId>, QueueFigures)>) {
         let mut state = self.feed.state();
         if !changes.is_empty() {
             state.figures_version += 1;
             let version = state.figures_version;
-            state.figures.extend(changes.into_iter().map(|figures| (figures.queue, (version, figures))));
+            state.figures.extend(changes.into_iter().map(|(queue, figures)| (queue, (version, figures))));
         }
         drop(state);
         self.feed.nudge();

@@ -55,6 +55,8 @@ pub struct Settings {
     pub apply_wait: Duration,
     /// How much one tenant may take.
     pub quotas: Quotas,
+    /// Where clients reach the notifier.
+    pub websocket_url: String,
 }
 
 /// A handle to the parts; cheap to clone.

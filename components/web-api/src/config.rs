@@ -24,6 +24,8 @@ pub struct Config {
     pub apply_wait: Duration,
     /// How much one tenant may take.
     pub quotas: Quotas,
+    /// Where clients reach the notifier.
+    pub websocket_url: Url,
     /// The first administrator's password, for `init-admin`.
     pub admin_password: Option<Secret>,
 }
@@ -58,6 +60,11 @@ impl Config {
             .about("How long a change of configuration waits until the router has taken it, before it answers `Ringdown-Config-Applied: false`.")
             .read();
         let quotas = Quotas::read(env);
+        let websocket_url = env
+            .url("RINGDOWN_WEB_API_WEBSOCKET_URL", &["ws", "wss"])
+            .default("ws://127.0.0.1:8001/ws")
+            .about("Where clients reach the notifier's WebSocket, as `GET /api/v1/websocket` tells them.")
+            .read();
         let admin_password = env
             .secret("RINGDOWN_ADMIN_PASSWORD")
             .about("The first administrator's password; read by `ringdown-web-api init-admin` only.")
@@ -70,6 +77,7 @@ impl Config {
             trusted_proxies: trusted_proxies?.unwrap_or_default(),
             apply_wait: apply_wait?,
             quotas: quotas?,
+            websocket_url: websocket_url?,
             admin_password: admin_password?,
         })
     }

@@ -55,6 +55,7 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
             trusted_proxies: config.trusted_proxies,
             apply_wait: config.apply_wait,
             quotas: config.quotas,
+            websocket_url: config.websocket_url.expose().to_owned(),
         },
     });
     let shutdown = life.shutdown();

@@ -33,7 +33,8 @@ const SECRET_MEMBERS: [&str; 2] = ["password", "sip_password"];
 
 static CONFIG_REVISION: HeaderName = HeaderName::from_static("ringdown-config-revision");
 static CONFIG_APPLIED: HeaderName = HeaderName::from_static("ringdown-config-applied");
-static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Says that an answer is the first one's.
+pub static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// An Idempotency-Key: 1 to 128 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl Key {
 #[derive(Debug)]
 pub struct Terms {
     key: Option<Key>,
-    if_match: Option<String>,
+    if_match: Option<IfMatch>,
     fingerprint: String,
     /// The secrets of a body that has a key, and their salted hash.
     secrets: Option<Secrets>,
@@ -110,22 +111,70 @@ impl Terms {
     /// 412.
     pub fn check(&self, etag: &str) -> Result<(), Problem> {
         match &self.if_match {
-            Some(wanted) if wanted != "*" && wanted != etag => Err(answers::precondition_failed()),
+            Some(wanted) if !wanted.matches(etag) => Err(answers::precondition_failed()),
             Some(_) | None => Ok(()),
         }
     }
 }
 
-/// One strong entity tag or `*`; lists are not needed by anybody who has read the object once (RFC 9110 13.1.1).
-fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    let quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
-    if text == "*" || (quoted && text.len() <= 66) {
-        return Ok(Some(text.to_owned()));
+/// What an `If-Match` asks for (RFC 9110 13.1.1).
+#[derive(Debug, PartialEq, Eq)]
+enum IfMatch {
+    /// `*`: any object that is there.
+    Any,
+    /// One of these strong tags, in their quotes. Weak tags never match, so they are not kept.
+    OneOf(Vec<String>),
+}
+
+/// The longest `If-Match`; a tag of ours has 12 characters.
+const MAX_IF_MATCH_CHARS: usize = 1_024;
+
+impl IfMatch {
+    fn matches(&self, etag: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(tags) => tags.iter().any(|tag| tag == etag),
+        }
     }
-    let detail = "the If-Match header is not accepted";
-    Err(Problem::new(StatusCode::BAD_REQUEST, "bad_header", detail).field("If-Match", "must be one ETag of ours, or *"))
+
+    /// Reads the field's value: `*`, or a list of entity tags with commas between them. An empty element is passed over
+    /// (RFC 9110 5.6.1.2).
+    fn parse(text: &str) -> Option<Self> {
+        if text.trim() == "*" {
+            return Some(Self::Any);
+        }
+        let (mut tags, mut rest, mut found) = (Vec::new(), text.trim_start_matches([' ', '\t', ',']), false);
+        while !rest.is_empty() {
+            let (weak, quoted) = rest.strip_prefix("W/").map_or((false, rest), |rest| (true, rest));
+            let (tag, after) = quoted.strip_prefix('"')?.split_once('"')?;
+            if !tag.bytes().all(|byte| byte == 0x21 || (0x23..=0x7e).contains(&byte) || byte >= 0x80) {
+                return None;
+            }
+            if !weak {
+                tags.push(format!("\"{tag}\""));
+            }
+            found = true;
+            let after = after.trim_start_matches([' ', '\t']);
+            rest = after.trim_start_matches([' ', '\t', ',']);
+            if !rest.is_empty() && !after.starts_with(',') {
+                return None;
+            }
+        }
+        found.then_some(Self::OneOf(tags))
+    }
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
+    let lines: Vec<&str> = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().unwrap_or("?")).collect();
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let text = lines.join(",");
+    let read = if text.len() <= MAX_IF_MATCH_CHARS { IfMatch::parse(&text) } else { None };
+    read.map(Some).ok_or_else(|| {
+        let detail = "the If-Match header is not accepted";
+        Problem::new(StatusCode::BAD_REQUEST, "bad_header", detail).field("If-Match", "must be a list of entity tags, or *")
+    })
 }
 
 /// The terms of a change without a body.
@@ -454,4 +503,29 @@ async fn remember(tx: &mut Tx<'_>, who: &Principal, key: &Key, effect: &Effect) 
 pub async fn forget_old_keys(app: &App) -> Result<u64, Problem> {
     let sql = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(hours => $1)";
     db::change(app, "forget_keys", sql, &[&KEY_HOURS]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IfMatch;
+
+    #[test]
+    fn if_match_is_read_as_rfc_9110_says() {
+        let check = |text: &str, expected: Option<bool>| {
+            let read = IfMatch::parse(text);
+            assert_eq!(read.map(|wanted| wanted.matches("\"7\"")), expected, "{text}");
+        };
+        check("*", Some(true));
+        check("\"7\"", Some(true));
+        check("\"6\", \"7\"", Some(true));
+        check("\"6\",\"7\" ,, ", Some(true));
+        check(", \"7\"", Some(true));
+        check("W/\"7\"", Some(false));
+        check("W/\"7\", \"7\"", Some(true));
+        check("\"\"", Some(false));
+        check("\"a,b\", \"7\"", Some(true));
+        for malformed in ["", "7", "\"7", "7\"", "\"7\" \"8\"", "*, \"7\"", "w/\"7\"", "\"a b\"", ","] {
+            check(malformed, None);
+        }
+    }
 }

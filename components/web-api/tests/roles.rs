@@ -63,7 +63,8 @@ const NEEDS: [(&str, &str); 51] = [
     ("patch_queue", "administer"),
     ("patch_route", "administer"),
 ];
-const FURTHER_NEEDS: [(&str, &str); 9] = [
+const FURTHER_NEEDS: [(&str, &str); 10] = [
+    ("get_websocket", "session"),
     ("list_quotas", "supervise"),
     ("patch_skill", "administer"),
     ("patch_tenant", "administer"),

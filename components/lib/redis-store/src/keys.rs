@@ -133,6 +133,12 @@ pub fn history(tenant: TenantId, interaction: InteractionId) -> String {
     format!("{{{tenant}}}:history:{interaction}")
 }
 
+/// What a request with an Idempotency-Key was answered.
+#[must_use]
+pub fn answer(tenant: TenantId, request: &str) -> String {
+    format!("{{{tenant}}}:answer:{request}")
+}
+
 /// The call record of the voice duty.
 #[must_use]
 pub fn call(tenant: TenantId, interaction: InteractionId) -> String {

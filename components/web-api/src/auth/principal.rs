@@ -1,6 +1,7 @@
 //! Who asks, and what a role may do. One table, asked by every route through [`super::access`].
 
 use ringdown_domain::{AgentId, TenantId, UserId};
+use ringdown_live_views::Scope;
 use ringdown_redis_store::session;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -104,10 +105,16 @@ impl Principal {
         }
     }
 
+    /// What of the tenant's live ACD this user sees; none: nothing.
+    #[must_use]
+    pub fn scope(&self) -> Option<Scope> {
+        if self.may(Need::Supervise) { Some(Scope::Tenant) } else { self.agent.map(Scope::Agent) }
+    }
+
     /// Whether this user may act for `agent`: supervisors for everybody, agents for themselves.
     #[must_use]
     pub fn may_act_for(&self, agent: AgentId) -> bool {
-        self.may(Need::Supervise) || self.agent == Some(agent)
+        self.scope().is_some_and(|scope| scope.sees_agent(agent))
     }
 }
 

@@ -52,10 +52,10 @@ const LOG_IN_COLUMNS: &str = "u.id, u.password_hash, u.role, u.tenant_id, u.agen
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     /// The log-in name.
-    #[schema(value_type = String, min_length = 1, max_length = 64)]
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._@+-]+$")]
     login: Login,
     /// The password.
-    #[schema(value_type = String, min_length = 1, max_length = 256, write_only)]
+    #[schema(value_type = String, min_length = 1, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$", write_only)]
     password: PresentedPassword,
 }
 

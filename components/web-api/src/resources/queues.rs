@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::fields::{self, Bounded};
-use super::skill_set::{Requirement, RequirementInput, Requirements};
+use super::skill_set::{self, Requirement, RequirementInput, Requirements};
 use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, Page, Paging, Query, QueuePath, TenantPath};
 use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
@@ -77,7 +77,7 @@ pub struct Queue {
 #[serde(deny_unknown_fields)]
 pub struct QueueInput {
     /// The name supervisors see: 1 to 120 characters, unique in the tenant.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// The skills every interaction of the queue needs, all of them; at most 16, each of which must exist.
     #[serde(default)]
@@ -122,23 +122,23 @@ pub struct QueueInput {
 pub struct QueuePatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// All requirements anew.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Vec<RequirementInput>>, max_items = 16)]
+    #[schema(value_type = Vec<RequirementInput>, max_items = 16)]
     requirements: Option<Requirements>,
     /// Another priority.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<u8>, minimum = 0, maximum = 100)]
+    #[schema(value_type = u8, minimum = 0, maximum = 100)]
     priority: Option<Priority>,
     /// Another ring time, milliseconds.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i64>, minimum = 1000, maximum = 120_000)]
+    #[schema(value_type = i64, minimum = 1000, maximum = 120_000)]
     ring_timeout_ms: Option<RingTimeout>,
     /// Another wrap-up, milliseconds.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i64>, minimum = 0, maximum = 3_600_000)]
+    #[schema(value_type = i64, minimum = 0, maximum = 3_600_000)]
     wrap_up_ms: Option<WrapUp>,
     /// Another limit, milliseconds, or null for none.
     #[serde(default, deserialize_with = "fields::present")]
@@ -146,15 +146,15 @@ pub struct QueuePatch {
     wait_limit_ms: Option<Option<WaitLimit>>,
     /// Another capacity.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 100_000)]
+    #[schema(value_type = i64, minimum = 1, maximum = 100_000)]
     capacity: Option<Capacity>,
     /// Another promise, milliseconds.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i64>, minimum = 1000, maximum = 3_600_000)]
+    #[schema(value_type = i64, minimum = 1000, maximum = 3_600_000)]
     service_level_ms: Option<ServiceLevel>,
     /// Another rule.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<AfterNoAnswer>)]
+    #[schema(value_type = AfterNoAnswer)]
     after_no_answer: Option<AfterNoAnswer>,
     /// Another limit of busy answers.
     #[serde(default, deserialize_with = "fields::present")]
@@ -331,6 +331,7 @@ async fn set_requirements(
 ) -> Result<(), Problem> {
     db::execute(tx, "DELETE FROM queue_skills WHERE tenant_id = $1 AND queue_id = $2", &[&tenant.0, &id.0]).await?;
     let names: Vec<&str> = requirements.0.iter().map(|need| need.skill.as_str()).collect();
+    skill_set::check_known(tx, tenant, "requirements", &names).await?;
     let levels: Vec<i16> = requirements.0.iter().map(|need| i16::from(need.min_level.value())).collect();
     let sql = "INSERT INTO queue_skills (tenant_id, queue_id, skill, min_level) \
                SELECT $1, $2, name, level FROM unnest($3::text[], $4::smallint[]) AS given (name, level)";

@@ -51,11 +51,11 @@ pub struct RouteInput {
 pub struct RoutePatch {
     /// Another number.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z+*#._-]+$")]
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z+*#._-]+$")]
     did: Option<Did>,
     /// Another queue.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Uuid>)]
+    #[schema(value_type = Uuid)]
     queue: Option<QueueId>,
     /// Another trunk, or null for any.
     #[serde(default, deserialize_with = "fields::present")]

@@ -53,7 +53,7 @@ pub struct NewApiToken {
 #[serde(deny_unknown_fields)]
 pub struct ApiTokenInput {
     /// What it is for: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// How long it lives, seconds: a minute to two years; without end when left out.
     #[serde(default)]

@@ -5,6 +5,7 @@ use ringdown_domain::{Name, TenantId, TrunkId};
 use ringdown_pg_store::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
 use uuid::Uuid;
 
 use super::fields::{self, AtMost, Bounded, CountryCode, DialPrefix, Source};
@@ -43,10 +44,10 @@ pub struct Trunk {
 #[serde(deny_unknown_fields)]
 pub struct TrunkInput {
     /// The name administrators see: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// Addresses or networks the carrier calls from, as `192.0.2.7` or `192.0.2.0/24`; 1 to 32.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 32)]
+    #[schema(schema_with = sources_schema)]
     sources: Sources,
     /// Most calls at once, 1 to 10,000; 100 when left out.
     #[serde(default)]
@@ -73,15 +74,15 @@ pub struct TrunkInput {
 pub struct TrunkPatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// All sources anew.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 32)]
+    #[schema(schema_with = sources_schema)]
     sources: Option<Sources>,
     /// Another capacity.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000)]
+    #[schema(value_type = i32, minimum = 1, maximum = 10_000)]
     capacity: Option<Capacity>,
     /// Another country, or null for none.
     #[serde(default, deserialize_with = "fields::present")]
@@ -111,6 +112,22 @@ fn from_row(row: &Row) -> (Trunk, String) {
         national_prefix: row.get("national_prefix"),
     };
     (trunk, db::etag(row))
+}
+
+/// An IPv4 network of 8 bits or more, and an IPv6 network of 16 or more in the two forms that people write.
+const V4_NETWORK: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/\
+    (8|9|[12][0-9]|3[0-2])$";
+const V6_NETWORK: &str = "^(([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}:){1,6}:)/\
+    (1[6-9]|[2-9][0-9]|1[01][0-9]|12[0-8])$";
+
+fn sources_schema() -> utoipa::openapi::Array {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let source = AnyOfBuilder::new()
+        .item(text().format(Some(SchemaFormat::Custom("ipv4".to_owned()))))
+        .item(text().format(Some(SchemaFormat::Custom("ipv6".to_owned()))))
+        .item(text().pattern(Some(V4_NETWORK)))
+        .item(text().pattern(Some(V6_NETWORK)));
+    ArrayBuilder::new().items(source).min_items(Some(1)).max_items(Some(32)).build()
 }
 
 fn texts(sources: &Sources) -> Result<Vec<String>, Problem> {

@@ -42,13 +42,13 @@ pub struct User {
 #[serde(deny_unknown_fields)]
 pub struct UserInput {
     /// The log-in name: 1 to 64 of `a-z 0-9 . _ @ + -`; capitals are folded.
-    #[schema(value_type = String, min_length = 1, max_length = 64)]
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._@+-]+$")]
     login: Login,
     /// The name others see: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// The password: 10 to 256 characters; never shown.
-    #[schema(value_type = String, min_length = 10, max_length = 256, write_only)]
+    #[schema(value_type = String, min_length = 10, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$", write_only)]
     password: NewPassword,
     /// What the user may do.
     role: Role,
@@ -68,15 +68,15 @@ pub struct UserInput {
 pub struct UserPatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// Another password.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 10, max_length = 256, write_only)]
+    #[schema(value_type = String, min_length = 10, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$", write_only)]
     password: Option<NewPassword>,
     /// Another role.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Role>)]
+    #[schema(value_type = Role)]
     role: Option<Role>,
     /// Another agent, or null for none.
     #[serde(default, deserialize_with = "fields::present")]
@@ -99,7 +99,7 @@ pub struct UserFilter {
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
     limit: Option<answers::Limit>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 200)]
+    #[param(format = Uuid)]
     cursor: Option<String>,
 }
 
@@ -244,7 +244,7 @@ fn tenant_of_new(who: &Principal, wanted: Option<TenantId>) -> Result<Option<Ten
     match (who.tenant, wanted) {
         (None, wanted) => Ok(wanted),
         (Some(own), Some(wanted)) if own == wanted => Ok(Some(own)),
-        (Some(_), Some(_)) => Err(answers::invalid("tenant", "must be a tenant you administer")),
+        (Some(_), Some(_)) => Err(answers::unfit("tenant", "must be a tenant you administer")),
         (Some(own), None) => Ok(Some(own)),
     }
 }
@@ -252,9 +252,9 @@ fn tenant_of_new(who: &Principal, wanted: Option<TenantId>) -> Result<Option<Ten
 fn check_shape(role: Role, tenant: Option<TenantId>, agent: Option<AgentId>) -> Result<(), Problem> {
     match (role, tenant, agent) {
         (Role::Agent, Some(_), Some(_)) | (Role::Supervisor, Some(_), _) | (Role::Administrator, _, None) => Ok(()),
-        (Role::Agent | Role::Supervisor, None, _) => Err(answers::invalid("tenant", "is needed with this role")),
-        (Role::Agent, Some(_), None) => Err(answers::invalid("agent", "is needed with the role agent")),
-        (Role::Administrator, _, Some(_)) => Err(answers::invalid("agent", "is not for administrators")),
+        (Role::Agent | Role::Supervisor, None, _) => Err(answers::unfit("tenant", "is needed with this role")),
+        (Role::Agent, Some(_), None) => Err(answers::unfit("agent", "is needed with the role agent")),
+        (Role::Administrator, _, Some(_)) => Err(answers::unfit("agent", "is not for administrators")),
     }
 }
 
