@@ -11,7 +11,7 @@ use ringdown_domain::TenantId;
 use ringdown_notifier_core::{
     Audience, ClientMessage, CloseCode, Position, Resume, ServerMessage, SnapshotCause, Viewer, resume,
 };
-use ringdown_redis_store::session::{self, Role, Session};
+use ringdown_redis_store::session::{self, Role, Session, Standing, TokenAnswer};
 use ringdown_redis_store::{RedisPool, StoreError, snapshot};
 use ringdown_service::{Clock, Shutdown};
 use tokio::sync::Semaphore;
@@ -44,6 +44,8 @@ pub(crate) struct Hub {
     pub(crate) places: Arc<Semaphore>,
     /// Snapshots are large: only a few are made at once.
     pub(crate) snapshots: Arc<Semaphore>,
+    /// So are questions to web-api about tokens: strangers may ask, too.
+    pub(crate) questions: Arc<Semaphore>,
 }
 
 /// Why a connection ends.
@@ -123,13 +125,24 @@ async fn open(hub: &Hub, stream: &mut SplitStream<WebSocket>) -> Result<Opening,
     if topics.is_empty() || topics.len() > 3 {
         return Err(End::Close(CloseCode::BadMessage));
     }
-    let session = session::find(&hub.pool, &token).await?.filter(|session| session.expires > hub.clock.now());
-    let Some(session) = session else {
-        return Err(End::Close(CloseCode::Unauthenticated));
+    let session = match who_is(hub, &token).await? {
+        TokenAnswer::Valid(session) => session,
+        TokenAnswer::Unknown => return Err(End::Close(CloseCode::Unauthenticated)),
+        TokenAnswer::Silent => return Err(End::Close(CloseCode::StoreUnavailable)),
     };
     let (tenant, viewer) = admit(&session, tenant).ok_or(End::Close(CloseCode::Forbidden))?;
     let audience = Audience { topics: topics.into_iter().collect::<BTreeSet<_>>(), viewer };
     Ok(Opening { tenant, audience, position, token, session })
+}
+
+/// Who a token stands for: as Redis says, or as web-api says of an API token that Redis does not remember.
+async fn who_is(hub: &Hub, token: &str) -> Result<TokenAnswer, StoreError> {
+    if let Standing::Valid(session) = session::look_up(&hub.pool, token, hub.clock.now()).await? {
+        return Ok(TokenAnswer::Valid(session));
+    }
+    // Closed only when the process ends.
+    let Ok(_turn) = hub.questions.acquire().await else { return Ok(TokenAnswer::Silent) };
+    session::ask(&hub.pool, token, hub.clock.now()).await
 }
 
 /// The tenant and the eyes of a log-in; none when it asks for what it may not see.
@@ -312,14 +325,27 @@ impl Connection<'_> {
         outlet.send(Message::Ping(axum::body::Bytes::new())).await
     }
 
-    /// A log-in that was ended, or whose time is over, sees nothing more.
-    async fn check_session(&self) -> Result<(), End> {
-        if self.opening.session.expires <= self.hub.clock.now() {
-            return Err(End::Close(CloseCode::Unauthenticated));
-        }
-        match session::find(&self.hub.pool, &self.opening.token).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(End::Close(CloseCode::Unauthenticated)),
+    /// A log-in that was ended, or whose time is over, sees nothing more; nor does an API token that was revoked. One whose
+    /// user may see something else by now begins anew.
+    async fn check_session(&mut self) -> Result<(), End> {
+        let answer = if self.opening.session.api_token {
+            who_is(self.hub, &self.opening.token).await
+        } else {
+            let standing = session::look_up(&self.hub.pool, &self.opening.token, self.hub.clock.now()).await;
+            standing.map(|standing| match standing {
+                Standing::Valid(session) => TokenAnswer::Valid(session),
+                Standing::Over | Standing::Unknown => TokenAnswer::Unknown,
+            })
+        };
+        match answer {
+            Ok(TokenAnswer::Valid(session)) if sees_the_same(&session, &self.opening.session) => {
+                self.opening.session = session;
+                Ok(())
+            }
+            Ok(TokenAnswer::Valid(_)) => Err(End::Close(CloseCode::GoingAway)),
+            Ok(TokenAnswer::Unknown) => Err(End::Close(CloseCode::Unauthenticated)),
+            // Nobody can revoke a token while no web-api is there.
+            Ok(TokenAnswer::Silent) => Ok(()),
             // Redis is away: what was allowed stays allowed until it is back.
             Err(error) => {
                 log::debug!(tenant:% = self.feed.tenant(), error:% = error; "a log-in could not be looked up");
@@ -327,6 +353,10 @@ impl Connection<'_> {
             }
         }
     }
+}
+
+fn sees_the_same(one: &Session, other: &Session) -> bool {
+    one.user == other.user && one.tenant == other.tenant && one.role == other.role && one.agent == other.agent
 }
 
 /// Ticks after each `period`, not at once as a plain interval does.

@@ -232,12 +232,20 @@ impl Follower {
 
     async fn begin(&self, reader: &mut StreamReader) -> Result<(Arc<str>, QueueBoard), StoreError> {
         let snapshot = snapshot::read(&self.pool, self.feed.tenant).await?;
-        let board = QueueBoard::from_records(&snapshot.interactions);
+        let mut board = QueueBoard::from_records(&snapshot.interactions);
+        // Queues without interactions are told too: who comes back may still show what was in them.
+        for queue in journal::queues(&self.pool, self.feed.tenant).await? {
+            board.know(queue);
+        }
         let epoch: Arc<str> = snapshot.router.journal_epoch.into();
         let seq = snapshot.router.seq;
         reader.follow(&keys::journal(self.feed.tenant), StreamStart::After(format!("{seq}-0")));
         let mut state = self.feed.state();
         state.live = Some(Live { epoch: Arc::clone(&epoch), ring: Ring::new(self.ring_entries, seq) });
+        // A queue that was told before and is empty or gone by now has no figures of its own in the snapshot.
+        for queue in state.figures.keys() {
+            board.know(*queue);
+        }
         state.figures.clear();
         drop(state);
         self.publish(board.figures());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
-use ringdown_domain::TenantId;
+use ringdown_domain::{QueueId, TenantId};
 use ringdown_events::JournalEntry;
 use ringdown_notifier_core::ServerMessage;
 use ringdown_redis_store::{RedisPool, Retry, StoreError, keys, redis, snapshot};
@@ -68,4 +68,16 @@ async fn page_after(pool: &RedisPool, tenant: TenantId, seq: u64, count: usize) 
 /// Reads one entry; an unreadable one is an error, since passing over it would be a gap nobody sees.
 pub(crate) fn parse(text: &str) -> Result<Arc<Delta>, StoreError> {
     Delta::parse(text).map_err(|error| StoreError::Unreadable { what: "journal_entry", detail: error.to_string() })
+}
+
+/// The queues of the tenant's configuration in force.
+pub(crate) async fn queues(pool: &RedisPool, tenant: TenantId) -> Result<Vec<Option<QueueId>>, StoreError> {
+    let mut cmd = redis::cmd("GET");
+    cmd.arg(keys::config_current(tenant));
+    let Some(version): Option<u64> = pool.run("queues", Retry::Safe, &cmd).await? else { return Ok(Vec::new()) };
+    let mut cmd = redis::cmd("HKEYS");
+    cmd.arg(keys::config_part(tenant, version, keys::ConfigPart::Queues));
+    let ids: Vec<String> = pool.run("queues", Retry::Safe, &cmd).await?;
+    // An id that is none was not written by the provisioner.
+    Ok(ids.iter().filter_map(|id| id.parse().ok()).map(Some).collect())
 }

@@ -23,6 +23,8 @@ use crate::metrics::NotifierMetrics;
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Snapshots made at once. One of 100,000 agents keeps Redis busy for a quarter of a second.
 const SNAPSHOTS: usize = 2;
+/// Questions about tokens on their way to web-api at once. Each is answered within milliseconds.
+const QUESTIONS: usize = 16;
 /// Connections beyond the WebSockets, for health and metrics, and for telling browsers that it is full.
 const SPARE_CONNECTIONS: usize = 256;
 
@@ -62,6 +64,7 @@ pub async fn bind(config: Config, life: &Life) -> anyhow::Result<Bound> {
         shutdown: life.shutdown(),
         places: Arc::new(Semaphore::new(config.limits.connections)),
         snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
+        questions: Arc::new(Semaphore::new(QUESTIONS)),
     };
     let router = Router::new().route("/ws", get(upgrade)).with_state(hub).merge(life.admin_router());
     let limits = HttpLimits { connections: config.limits.connections + SPARE_CONNECTIONS, ..HttpLimits::default() };

@@ -71,6 +71,8 @@ impl House {
             agent,
             created: TimestampMs(0),
             expires: TimestampMs(u64::MAX),
+            generation: 0,
+            api_token: false,
         };
         session::store(&self.pool, &token, &session, Duration::from_secs(600)).await.unwrap();
         token
@@ -180,6 +182,7 @@ fn agent(number: u8) -> AgentRecord {
         state_since_ms: TimestampMs(1),
         available_since_ms: Some(TimestampMs(1)),
         place_since_ms: None,
+        refusals: None,
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ringdown_env_config::{Reader, Secret, Url, shared};
 
+use crate::quotas::Quotas;
+
 /// What web-api is told at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -20,6 +22,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpAddr>,
     /// How long a write waits for the routers to take the new configuration.
     pub apply_wait: Duration,
+    /// How much one tenant may take.
+    pub quotas: Quotas,
     /// The first administrator's password, for `init-admin`.
     pub admin_password: Option<Secret>,
 }
@@ -53,6 +57,7 @@ impl Config {
             .default(2_000)
             .about("How long a change of configuration waits until the router has taken it, before it answers `Ringdown-Config-Applied: false`.")
             .read();
+        let quotas = Quotas::read(env);
         let admin_password = env
             .secret("RINGDOWN_ADMIN_PASSWORD")
             .about("The first administrator's password; read by `ringdown-web-api init-admin` only.")
@@ -64,6 +69,7 @@ impl Config {
             session_ttl: session_ttl?,
             trusted_proxies: trusted_proxies?.unwrap_or_default(),
             apply_wait: apply_wait?,
+            quotas: quotas?,
             admin_password: admin_password?,
         })
     }

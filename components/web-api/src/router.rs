@@ -20,7 +20,7 @@ use crate::auth::sessions;
 use crate::live::{acd, agents as live_agents, interactions, provisioning};
 use crate::problem::Problem;
 use crate::resources::{agents, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
-use crate::{answers, openapi};
+use crate::{answers, openapi, quotas};
 
 /// The largest body: an agent with 64 skills has 8 KiB, an interaction with all its notes 10 KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -63,6 +63,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(acd::list_live_queues))
         .routes(routes!(acd::get_live_queue))
         .routes(routes!(provisioning::get_provisioning))
+        .routes(routes!(quotas::list_quotas))
 }
 
 /// The OpenAPI document.

@@ -243,3 +243,73 @@ async fn every_change_raises_the_revision() {
         last = revision;
     }
 }
+
+#[tokio::test]
+async fn a_source_belongs_to_one_tenant() {
+    let world = World::configuration().await;
+    let root = &world.root;
+    let (a, b) = (world.tenant("a.example").await, world.tenant("b.example").await);
+    let trunk = |name: &str, source: &str| json!({ "name": name, "sources": [source] });
+    root.post(&format!("{a}/trunks"), trunk("A", "192.0.2.7")).await.expect(201);
+    for overlapping in ["192.0.2.7", "192.0.2.0/24", "192.0.2.7/32"] {
+        let refused = root.post(&format!("{b}/trunks"), trunk("B", overlapping)).await.refuses(409, "sources");
+        assert!(!refused.text.contains(a.trim_start_matches("/tenants/")), "whose it is is not told: {}", refused.text);
+    }
+    let older = root.post(&format!("{b}/trunks"), trunk("B", "198.51.100.0/24")).await.expect(201);
+    let older = format!("{b}/trunks/{}", older.id());
+    root.patch(&older, json!({ "sources": ["192.0.0.0/16"] })).await.refuses(409, "sources");
+    root.patch(&older, json!({ "sources": ["198.51.100.0/25"], "name": "B2" })).await.expect(200);
+    // A network and an address inside it may be two trunks of one tenant; the same source may not.
+    root.post(&format!("{b}/trunks"), trunk("C", "198.51.100.5")).await.expect(201);
+    root.post(&format!("{b}/trunks"), trunk("D", "198.51.100.5")).await.refuses(409, "sources");
+
+    let options = ringdown_redis_store::RedisOptions::from_url(&world.redis.url()).expect("a URL");
+    let pool = ringdown_redis_store::RedisPool::new(options, ringdown_redis_store::StoreMetrics::default());
+    let now = ringdown_service::Clock::system().now();
+    let addresses = vec!["10.0.0.5".parse().expect("an address")];
+    let sign = ringdown_redis_store::RendererSign { at_ms: now, addresses };
+    ringdown_redis_store::ConfigReader::new(pool, "asterisk", "voice-1".to_owned())
+        .sign_as_renderer(&sign)
+        .await
+        .expect("Redis");
+    root.post(&format!("{b}/trunks"), trunk("E", "10.0.0.0/8")).await.refuses(409, "sources");
+}
+
+#[tokio::test]
+async fn of_two_tenants_that_want_one_source_at_the_same_time_one_gets_it() {
+    let world = World::configuration().await;
+    let mut tenants = Vec::new();
+    for number in 0..6 {
+        tenants.push(world.tenant(&format!("t{number}.example")).await);
+    }
+    for round in 0..5 {
+        let asks: Vec<_> = tenants
+            .iter()
+            .map(|tenant| {
+                let (root, path) = (world.root.clone(), format!("{tenant}/trunks"));
+                let body = json!({ "name": format!("T{round}"), "sources": [format!("203.0.113.{round}")] });
+                tokio::spawn(async move { root.post(&path, body).await.status })
+            })
+            .collect();
+        let mut made = 0;
+        for ask in asks {
+            made += usize::from(ask.await.expect("an answer") == 201);
+        }
+        assert_eq!(made, 1, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_with_another_secret_is_another_request() {
+    let world = World::configuration().await;
+    let send = async |password: &str| {
+        let body = json!({ "login": "kim", "name": "Kim", "password": password, "role": "administrator" });
+        let request = world.root.request(Method::POST, "/users").header("idempotency-key", "kim-1").json(&body);
+        world.root.send(request).await
+    };
+    let made = send("correct horse battery").await.expect(201);
+    let repeat = send("correct horse battery").await.expect(201);
+    assert_eq!((repeat.id(), repeat.header("idempotency-replayed")), (made.id(), "true"));
+    send("another password").await.refuses(422, "Idempotency-Key");
+    world.root.log_in("kim", "correct horse battery").await.expect(201);
+}

@@ -244,3 +244,28 @@ async fn nobody_waits_who_does_not_want_to() {
     let path = house.at(&format!("/agents/{}/status", made.id()));
     root.put(&path, json!({ "status": "ready" })).await.expect(200);
 }
+
+#[tokio::test]
+async fn the_same_key_twice_at_the_same_time_gets_one_outcome() {
+    let world = World::live().await;
+    let root = world.root.clone();
+    let tenant = world.tenant("twice.example").await;
+    root.post(&format!("{tenant}/skills"), json!({ "name": "english" })).await.expect(201);
+    for round in 0..10 {
+        let asks: Vec<_> = (0..4)
+            .map(|_| {
+                let (root, path) = (root.clone(), format!("{tenant}/interactions"));
+                tokio::spawn(async move {
+                    let request = root.request(reqwest::Method::POST, &path);
+                    let request = request.header("idempotency-key", format!("twice-{round}"));
+                    root.send(request.json(&json!({ "requirements": [{ "skill": "english" }] }))).await
+                })
+            })
+            .collect();
+        let mut ids = std::collections::BTreeSet::new();
+        for ask in asks {
+            ids.insert(ask.await.expect("an answer").expect(201).id());
+        }
+        assert_eq!(ids.len(), 1, "round {round}");
+    }
+}

@@ -63,7 +63,8 @@ const NEEDS: [(&str, &str); 51] = [
     ("patch_queue", "administer"),
     ("patch_route", "administer"),
 ];
-const FURTHER_NEEDS: [(&str, &str); 8] = [
+const FURTHER_NEEDS: [(&str, &str); 9] = [
+    ("list_quotas", "supervise"),
     ("patch_skill", "administer"),
     ("patch_tenant", "administer"),
     ("patch_trunk", "administer"),

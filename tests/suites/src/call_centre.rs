@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 const ADMIN_PASSWORD: &str = "correct horse battery";
 const ARI_PASSWORD: &str = "0123456789abcdef0123";
+/// Where the carrier calls from: an address of its own, since none of the installation's may be a trunk's source.
+pub const CARRIER: &str = "127.0.0.9";
 /// The password of every phone.
 pub const PHONE_PASSWORD: &str = "phone-secret-1";
 
@@ -60,7 +62,7 @@ pub struct Wishes {
 
 impl CallCentre {
     /// Starts it all and waits until a call can come in: one tenant, the skill English, a queue that needs it behind the
-    /// number 100, a trunk from 127.0.0.1.
+    /// number 100, a trunk from [`CARRIER`].
     pub async fn open(wishes: Wishes) -> anyhow::Result<Self> {
         let redis =
             PrivateRedis::start(RedisOptions { appendfsync: Appendfsync::Always, ..RedisOptions::default() }).await?;
@@ -151,7 +153,7 @@ impl CallCentre {
         self.post(&self.of_tenant("skills"), json!({ "name": "English" })).await?;
         let queue = json!({ "name": "Support", "requirements": [{ "skill": "English" }], "ring_timeout_ms": 4_000 });
         self.queue = text(&self.post(&self.of_tenant("queues"), queue).await?, "id")?;
-        let trunk = json!({ "name": "Carrier", "sources": ["127.0.0.1"], "capacity": 200 });
+        let trunk = json!({ "name": "Carrier", "sources": [CARRIER], "capacity": 200 });
         self.post(&self.of_tenant("trunks"), trunk).await?;
         let route = json!({ "did": "100", "queue": self.queue });
         self.post(&self.of_tenant("routes"), route).await?;

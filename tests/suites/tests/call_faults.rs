@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringdown_suites::acd_world::random::Random;
-use ringdown_suites::call_centre::{CallCentre, PATIENCE, PHONE_PASSWORD, Wishes};
+use ringdown_suites::call_centre::{CARRIER, CallCentre, PATIENCE, PHONE_PASSWORD, Wishes};
 use ringdown_suites::phone::{Manner, Phone, Seen};
 use ringdown_test_support::wait_until;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ async fn whimsical(centre: &CallCentre, name: &str, seed: u64, stop: Arc<AtomicB
 
 /// One caller who gives up after a random time, in whatever stage that is; what was seen.
 async fn impatient(trunk: std::net::SocketAddr, number: u64, mut random: Random) -> Result<(), String> {
-    let mut caller = Phone::new("127.0.0.1", &format!("49305{number:05}"), 1_100.0, Manner::Answer).await.unwrap();
+    let mut caller = Phone::new(CARRIER, &format!("49305{number:05}"), 1_100.0, Manner::Answer).await.unwrap();
     caller.call("100", trunk).await.unwrap();
     // A third each: about the time of the answer, of ringing, of talking.
     let longest = [30, 300, 2_500][random.below(3) as usize];

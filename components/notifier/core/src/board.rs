@@ -57,6 +57,11 @@ impl QueueBoard {
         board
     }
 
+    /// Counts this queue too, though nothing is in it.
+    pub fn know(&mut self, queue: Option<QueueId>) {
+        self.queues.entry(queue).or_default();
+    }
+
     /// Takes one journal event into account.
     pub fn apply(&mut self, event: &JournalEvent) {
         match event {

@@ -181,6 +181,7 @@ impl Compiler {
             capacity: u32::try_from(capacity?).ok()?,
             service_level_ms: service_level_ms?,
             after_no_answer: after_no_answer?,
+            busy_limit: QueueRules::default().busy_limit,
         };
         Some(QueueConfig { id: row.id, name: name?, rules })
     }

@@ -66,6 +66,8 @@ pub struct Principal {
     pub role: Role,
     /// The agent this user is, if any.
     pub agent: Option<AgentId>,
+    /// The user's generation when the log-in began.
+    pub generation: u64,
 }
 
 /// What a route asks for.
@@ -115,7 +117,7 @@ mod tests {
 
     fn somebody(role: Role, tenant: Option<TenantId>) -> Principal {
         let user = UserId::from_parts(1, &[1; 10]);
-        Principal { user, tenant, role, agent: None }
+        Principal { user, tenant, role, agent: None, generation: 0 }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::views::{Delivery, Interaction};
 use crate::answers::{self, Body, Created, Id2, IdempotencyHeader, InteractionPath, Json, Page, Query, TenantPath};
 use crate::app::App;
 use crate::auth::access::{InTenant, Supervise, Work};
+use crate::quotas;
 use crate::resources::skill_set::{RequirementInput, Requirements};
 
 /// The most notes on one interaction.
@@ -85,6 +86,7 @@ pub async fn create_interaction(
     if input.queue.is_none() && input.requirements.0.is_empty() {
         return Err(answers::invalid("requirements", "must name at least one skill when there is no queue"));
     }
+    quotas::check_interaction(&app, scope.tenant).await?;
     let id = request.interaction_id(&app, &scope);
     let command = Command::CreateInteraction(new_interaction(id, input));
     let record = match commands::ask(&app, &scope, &request, command.clone()).await {

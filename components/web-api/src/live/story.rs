@@ -64,6 +64,8 @@ pub enum StoryEvent {
 pub enum OfferFailure {
     /// The phone is busy.
     Busy,
+    /// The agent answered and hung up before the caller was joined.
+    HungUp,
     /// It rang and nobody answered in time.
     NoAnswer,
     /// The agent pushed it away.
@@ -76,6 +78,7 @@ impl From<domain::OfferFailure> for OfferFailure {
     fn from(failure: domain::OfferFailure) -> Self {
         match failure {
             domain::OfferFailure::Busy => Self::Busy,
+            domain::OfferFailure::HungUp => Self::HungUp,
             domain::OfferFailure::NoAnswer => Self::NoAnswer,
             domain::OfferFailure::Rejected => Self::Rejected,
             domain::OfferFailure::Unreachable => Self::Unreachable,

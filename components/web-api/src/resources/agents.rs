@@ -24,6 +24,7 @@ use crate::auth::access::{Administer, InTenant, Supervise};
 use crate::auth::token::hex;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// An agent as configured.
@@ -137,6 +138,7 @@ pub async fn create_agent(
         return Err(answers::invalid("sip_password", "needs sip_user too"));
     }
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Agents).await?;
         let realm = realm(tx, scope.tenant).await?;
         let phone = Phone::new(&realm, input.sip_user.as_ref(), input.sip_password.as_ref())?;
         let sql =

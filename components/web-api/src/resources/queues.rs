@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 type RingTimeout = Bounded<1_000, 120_000>;
@@ -214,6 +215,7 @@ pub async fn create_queue(
 ) -> Result<Written, Problem> {
     let id = app.new_id(QueueId::from_parts);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Queues).await?;
         insert(tx, scope.tenant, id, &input).await?;
         set_requirements(tx, scope.tenant, id, &input.requirements).await?;
         let (queue, etag) = read(tx, scope.tenant, id).await?;

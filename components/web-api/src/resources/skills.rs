@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Work};
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// A skill.
@@ -106,6 +107,7 @@ pub async fn create_skill(
     Change { input, terms }: Change<SkillInput>,
 ) -> Result<Written, Problem> {
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Skills).await?;
         let description = input.description.as_ref().map_or("", Description::as_str);
         let sql = "INSERT INTO skills (tenant_id, name, description) VALUES ($1, $2, $3) \
                    RETURNING name, description, xmin::text AS etag";

@@ -11,7 +11,6 @@ use super::fields::{self, Realm};
 use crate::answers::{self, ChangeHeaders, IdempotencyHeader, Json, Page, Paging, Query, TenantPath};
 use crate::app::App;
 use crate::auth::access::{Administer, Caller, InTenant, Install, Work};
-use crate::auth::sessions;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
 use crate::writes::{self, Change, Effect, Terms, Written};
@@ -131,7 +130,6 @@ pub async fn delete_tenant(State(app): State<App>, scope: InTenant<Install>, ter
         Ok(Effect::removed())
     })?;
     app.known_tenants.forget(scope.tenant);
-    sessions::end_where(&app, |session| session.tenant == Some(scope.tenant)).await?;
     Ok(written)
 }
 

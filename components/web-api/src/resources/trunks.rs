@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 type Capacity = Bounded<1, 10_000>;
@@ -132,6 +133,8 @@ pub async fn create_trunk(
     let sources = texts(&input.sources)?;
     let capacity = number(input.capacity.unwrap_or(Bounded::clamped(100)));
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Trunks).await?;
+        refuse_own_addresses(&app, tx, &sources).await?;
         let sql = format!(
             "INSERT INTO trunks (id, tenant_id, name, sources, capacity) VALUES ($1, $2, $3, $4, $5) RETURNING {COLUMNS}"
         );
@@ -156,6 +159,9 @@ pub async fn patch_trunk(
     let name = input.name.as_ref().map(Name::as_str);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
         lock(tx, scope.tenant, id, &terms).await?;
+        if let Some(sources) = &sources {
+            refuse_own_addresses(&app, tx, sources).await?;
+        }
         let sql = format!(
             "UPDATE trunks SET name = coalesce($3, name), sources = coalesce($4, sources), \
              capacity = coalesce($5, capacity), updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
@@ -189,6 +195,19 @@ pub async fn delete_trunk(
         db::execute(tx, "DELETE FROM trunks WHERE tenant_id = $1 AND id = $2", &values).await?;
         Ok(Effect::removed())
     })
+}
+
+/// Calls from our own addresses are agents' phones and other nodes, never a carrier. Overlaps between trunks are the schema's
+/// to refuse, which sees them whoever writes at the same time.
+async fn refuse_own_addresses(app: &App, tx: &mut Tx<'_>, sources: &[String]) -> Result<(), Problem> {
+    let renderers = ringdown_redis_store::renderers(&app.redis, app.clock.now()).await;
+    let renderers = renderers.map_err(|error| answers::store_problem(&error))?;
+    let own: Vec<String> = renderers.values().flat_map(|sign| sign.addresses.iter().map(ToString::to_string)).collect();
+    let sql = "SELECT 1 FROM unnest($1::text[]) AS own, unnest($2::text[]) AS asked WHERE own::inet && asked::inet LIMIT 1";
+    match db::maybe(tx, sql, &[&own, &sources]).await? {
+        Some(_) => Err(db::source_taken()),
+        None => Ok(()),
+    }
 }
 
 async fn lock(tx: &mut Tx<'_>, tenant: TenantId, id: TrunkId, terms: &Terms) -> Result<(), Problem> {

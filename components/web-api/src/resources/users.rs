@@ -17,6 +17,7 @@ use crate::auth::principal::{Principal, Role};
 use crate::auth::sessions;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// A user.
@@ -167,6 +168,9 @@ pub async fn create_user(
     let hash =
         app.passwords.hash(input.password.reveal().to_owned()).await.map_err(|e| sessions::hasher_problem(&e))?;
     writes::make!(app, caller.who, None, terms, |tx| {
+        if let Some(tenant) = tenant {
+            quotas::check_row(&app, tx, tenant, Quota::Users).await?;
+        }
         let sql = format!(
             "INSERT INTO users (id, login, name, password_hash, role, tenant_id, agent_id) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {COLUMNS}"
@@ -196,7 +200,7 @@ pub async fn patch_user(
         }
         None => None,
     };
-    let written = writes::make!(app, caller.who, None, terms, |tx| {
+    writes::make!(app, caller.who, None, terms, |tx| {
         let before = lock(tx, &caller.who, id, &terms).await?;
         let role = input.role.map_or(before.role, |role| role.name().to_owned());
         let agent = input.agent.unwrap_or(before.agent.map(AgentId));
@@ -213,11 +217,7 @@ pub async fn patch_user(
         let agent = agent.map(|agent| agent.0);
         let (user, etag) = from_row(&db::one(tx, &sql, &[&id.0, &name, &hash, &role, &agent]).await?);
         Effect::changed(etag, &user)
-    })?;
-    if input.password.is_some() || input.role.is_some() || input.agent.is_some() {
-        sessions::end_where(&app, |session| session.user == id).await?;
-    }
-    Ok(written)
+    })
 }
 
 /// Removes a user; the log-ins and API tokens end. Nobody removes themselves, so the last administrator stays.
@@ -232,13 +232,11 @@ pub async fn delete_user(
     if id == caller.who.user {
         return Err(answers::conflict("own_user", "nobody removes the own user"));
     }
-    let written = writes::make!(app, caller.who, None, terms, |tx| {
+    writes::make!(app, caller.who, None, terms, |tx| {
         lock(tx, &caller.who, id, &terms).await?;
         db::execute(tx, "DELETE FROM users WHERE id = $1", &[&id.0]).await?;
         Ok(Effect::removed())
-    })?;
-    sessions::end_where(&app, |session| session.user == id).await?;
-    Ok(written)
+    })
 }
 
 /// The tenant of a new user: the own one for a tenant's administrator, the named one for the installation's.
@@ -261,6 +259,7 @@ fn check_shape(role: Role, tenant: Option<TenantId>, agent: Option<AgentId>) -> 
 }
 
 async fn lock(tx: &mut Tx<'_>, who: &Principal, id: UserId, terms: &Terms) -> Result<User, Problem> {
+    writes::hold_user(tx, id).await?;
     let own = who.tenant.map(|tenant| tenant.0);
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) FOR UPDATE");
     let row = db::maybe(tx, &sql, &[&id.0, &own]).await?;
