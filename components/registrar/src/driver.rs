@@ -12,8 +12,10 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::RegistrarMetrics;
+use crate::slots::Slots;
 use crate::sockets::{self, SipSocket};
 use crate::store::{Order, Store};
+use crate::warnings::GuessWarnings;
 
 /// Inputs that may wait: about 20 ms of work.
 pub(crate) const INBOX: usize = 4_096;
@@ -44,6 +46,8 @@ pub(crate) struct Driver {
     edge: Edge,
     sockets: Vec<Arc<SipSocket>>,
     connections: BTreeMap<u64, Sender<Vec<u8>>>,
+    slots: Slots,
+    warnings: GuessWarnings,
     store: Store,
     metrics: RegistrarMetrics,
     clock: Clock,
@@ -55,6 +59,7 @@ impl Driver {
     pub(crate) fn new(
         edge: Edge,
         sockets: Vec<Arc<SipSocket>>,
+        slots: Slots,
         store: Store,
         metrics: RegistrarMetrics,
         life: &Life,
@@ -63,6 +68,8 @@ impl Driver {
             edge,
             sockets,
             connections: BTreeMap::new(),
+            slots,
+            warnings: GuessWarnings::new(Instant::now()),
             store,
             metrics,
             clock: life.clock().clone(),
@@ -152,6 +159,8 @@ impl Driver {
                     }
                 }
                 Effect::Observe(observation) => self.metrics.observe(observation),
+                Effect::Proved { connection } => self.slots.prove(connection),
+                Effect::Guessing { source, user } => self.warnings.guessing(source, &user, Instant::now()),
             }
         }
     }

@@ -9,16 +9,17 @@ use std::time::Duration;
 use anyhow::Context;
 use ringdown_redis_store::{RedisOptions, RedisPool, StoreMetrics};
 use ringdown_registrar_core::digest::NonceKey;
-use ringdown_registrar_core::edge::{Edge, HostPort, Settings};
+use ringdown_registrar_core::edge::{Edge, HostPort, MAX_TRANSACTIONS, Settings};
 use ringdown_service::{Life, entropy};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::Config;
 use crate::directory::Follower;
 use crate::driver::{Driver, INBOX};
 use crate::metrics::RegistrarMetrics;
 use crate::others::Others;
+use crate::slots::Slots;
 use crate::sockets::SipSocket;
 use crate::store::Store;
 use crate::tcp::{self, Connections};
@@ -49,19 +50,30 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     life.spawn("other-registrars", others.follow());
     life.spawn("configuration", follower.follow());
     for (number, socket) in (0_u64..).zip(&sockets) {
-        life.spawn("sip-udp", udp::read(number, Arc::clone(socket), inbox.clone(), metrics.clone()));
+        life.spawn(
+            "sip-udp",
+            udp::Reader {
+                number,
+                socket: Arc::clone(socket),
+                inbox: inbox.clone(),
+                metrics: metrics.clone(),
+                nodes: config.nodes.clone(),
+            }
+            .read(),
+        );
     }
     let connections = Connections {
         inbox,
         metrics: metrics.clone(),
-        places: Arc::new(Semaphore::new(config.connections)),
+        slots: Slots::new(config.connections, config.connections_per_source),
+        unproved_limit: config.unproved,
         numbers: Arc::new(AtomicU64::new(1)),
         life: life.clone(),
     };
     for listener in listeners {
         life.spawn("sip-tcp-listener", tcp::accept(listener, connections.clone()));
     }
-    let driver = Driver::new(edge, sockets, store, metrics, &life);
+    let driver = Driver::new(edge, sockets, connections.slots.clone(), store, metrics, &life);
     life.spawn("sip", driver.drive(inputs));
     Ok(())
 }
@@ -109,6 +121,8 @@ fn settings(
             .nonce_key
             .as_ref()
             .map_or_else(|| NonceKey::new(entropy::bytes()), |key| NonceKey::from_secret(key.expose())),
+        address_realm: config.address_realm.clone(),
+        transactions: MAX_TRANSACTIONS,
         seed: entropy::bytes(),
     })
 }

@@ -93,6 +93,8 @@ fn edge() -> Edge {
         no_response_ms: 2_000,
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         key: NonceKey::new([1; 32]),
+        address_realm: None,
+        transactions: ringdown_registrar_core::edge::MAX_TRANSACTIONS,
         seed: [2; 32],
     });
     let parts: [&[u8]; 3] = [b"100", b"rd.test", b"secret"];

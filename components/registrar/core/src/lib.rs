@@ -5,6 +5,7 @@
 //! - [`digest`]: challenges and answers.
 //! - [`bindings`]: what a REGISTER does.
 //! - [`transaction`]: the four machines of RFC 3261 17.
+//! - [`strangers`]: budgets for those who have not proved who they are.
 //! - [`proxy`]: branches and the one answer.
 //! - [`edge`]: all of it together, inputs in, effects out. The daemon drives this one.
 //!
@@ -16,4 +17,5 @@ pub mod edge;
 pub mod flow;
 pub mod message;
 pub mod proxy;
+pub mod strangers;
 pub mod transaction;

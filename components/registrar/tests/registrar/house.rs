@@ -56,6 +56,9 @@ impl House {
             algorithms: algorithms.to_vec(),
             no_response: Duration::from_millis(2_000),
             connections: 64,
+            connections_per_source: 32,
+            unproved: Duration::from_millis(1_500),
+            address_realm: None,
         };
         let life = Life::detached("registrar", Clock::system());
         start(config.clone(), life.clone()).await.unwrap();

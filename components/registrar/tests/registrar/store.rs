@@ -98,7 +98,8 @@ async fn script_and_core_agree() {
         let mut bindings: Vec<Binding> = Vec::new();
         for _ in 0..80 {
             now_ms += below(300_000);
-            let contacts = (0..=below(3)).map(|_| contact(below(14), [0, 60, 600, 3_600][below(4) as usize])).collect();
+            let contacts =
+                (0..=below(3)).map(|_| contact(below(20), [0, 600, 3_600, 3_600][below(4) as usize])).collect();
             let (call_id, from_tag) = (below(3).to_string(), below(2).to_string());
             let cseq = u32::try_from(below(40)).unwrap();
             let request = RegisterRequest {

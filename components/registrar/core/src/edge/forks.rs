@@ -310,8 +310,8 @@ impl Edge {
         for field in message.fields() {
             let credentials = matches!(field.name, FieldName::Authorization | FieldName::ProxyAuthorization);
             let ours = || {
-                crate::digest::Answer::parse(field.value.of(message.bytes()))
-                    .is_some_and(|answer| self.directory.realms.contains_key(answer.realm()))
+                crate::digest::Credentials::parse(field.value.of(message.bytes()))
+                    .is_some_and(|shown| self.directory.realms.contains_key(shown.realm()))
             };
             if credentials && ours() {
                 editor.remove_line(field.line);

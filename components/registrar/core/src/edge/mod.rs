@@ -11,6 +11,8 @@
 //! - A phone registers and calls with digest credentials; whatever it calls goes to an Asterisk node.
 //! - Requests inside a dialog are routed by the token in our Record-Route, to the node or the phone's current binding.
 //!
+//! Nothing is remembered for anybody else: what a stranger asks is answered within a budget and forgotten.
+//!
 //! Nothing here resolves a name or opens a connection, so nobody's odd address can delay somebody else's call. One core
 //! handles its messages one after the other: responses of a call cannot overtake each other.
 
@@ -43,14 +45,24 @@ use crate::bindings::{Aor, Binding, Change, Locations, Refusal};
 use crate::digest::{Algorithm, Digest, NonceKey};
 use crate::flow::Flow;
 use crate::message::Method;
+use crate::strangers::{Buckets, Guesses, Rate};
 use clients::{Client, ClientKey};
 use forks::ForkState;
 use ids::Ids;
 use servers::Server;
 use timers::Timers;
 
-/// Most server transactions at once; further requests are answered 503. About 2 KB each.
+/// Server transactions at once, about 2 KB each: 30 s of 3,000 requests a second. Beyond it those that have their final
+/// answer go first, the oldest before the others; strangers get none at all.
 pub const MAX_TRANSACTIONS: usize = 100_000;
+/// One in so many is for Asterisk nodes alone: phones, whatever they do, never keep a node's call out.
+const NODES_PART: usize = 5;
+/// Answers to a source that has not proved who it is and asks for nothing but an answer: an office that monitors us, not a
+/// flood, and little use to who reflects them at somebody.
+const ANSWERS: Rate = Rate { per_minute: 6_000, burst: 1_000 };
+/// Challenges to such a source. The right password gives the token back: phones of one address, however many, register at
+/// any rate; a flood is answered at this one.
+const CHALLENGES: Rate = Rate { per_minute: 30_000, burst: 4_000 };
 /// Timer C: how long a call may ring, RFC 3261 16.6 step 11 (more than 3 minutes).
 pub const TIMER_C_MS: u64 = 181_000;
 
@@ -86,6 +98,10 @@ pub struct Settings {
     pub algorithms: Vec<Algorithm>,
     /// Signs nonces and route tokens.
     pub key: NonceKey,
+    /// The realm of phones that have an address of ours as their domain; none: such phones are strangers.
+    pub address_realm: Option<String>,
+    /// Most server transactions, [`MAX_TRANSACTIONS`] but in tests.
+    pub transactions: usize,
     /// Where branches and tags come from: drawn by the shell, new for each start.
     pub seed: [u8; 32],
 }
@@ -124,6 +140,18 @@ pub enum Effect {
     },
     /// Count something.
     Observe(Observation),
+    /// Who is behind this stream has proved it: the connection stays.
+    Proved {
+        /// The connection.
+        connection: u64,
+    },
+    /// Somebody guesses passwords and is not listened to any more. At most one a minute and source.
+    Guessing {
+        /// Where from.
+        source: SocketAddr,
+        /// Whose password, as the stranger wrote it.
+        user: String,
+    },
 }
 
 /// What says whether a REGISTER is older than the binding that is there (RFC 3261 10.3 step 7).
@@ -198,11 +226,18 @@ pub struct Edge {
     digest: Digest,
     locations: Locations,
     connections: BTreeSet<u64>,
+    /// Of these, those whose phone has proved who it is.
+    proved: BTreeSet<u64>,
     servers: BTreeMap<u64, Server>,
+    /// Server transactions that have their final answer and wait for repeats only, oldest first; some may be gone.
+    finished: VecDeque<u64>,
     server_keys: BTreeMap<Vec<u8>, u64>,
     clients: BTreeMap<ClientKey, Client>,
     clients_by_flow: BTreeMap<Flow, BTreeSet<ClientKey>>,
     forks: BTreeMap<u64, ForkState>,
+    answers: Buckets,
+    challenges: Buckets,
+    guesses: Guesses,
     /// REGISTER transactions that wait for the store, by operation.
     storing: BTreeMap<u64, register::Storing>,
     timers: Timers<TimerKey>,
@@ -218,11 +253,15 @@ impl Edge {
         Self {
             digest: Digest::new(settings.key.clone(), settings.algorithms.clone()),
             ids: Ids::new(settings.seed),
-            settings,
             directory: Directory::default(),
             locations: Locations::default(),
             connections: BTreeSet::new(),
+            proved: BTreeSet::new(),
             servers: BTreeMap::new(),
+            finished: VecDeque::new(),
+            answers: Buckets::new(ANSWERS, settings.seed),
+            challenges: Buckets::new(CHALLENGES, settings.seed),
+            guesses: Guesses::new(settings.seed),
             server_keys: BTreeMap::new(),
             clients: BTreeMap::new(),
             clients_by_flow: BTreeMap::new(),
@@ -232,6 +271,7 @@ impl Edge {
             next_number: 0,
             next_node: 0,
             effects: VecDeque::new(),
+            settings,
         }
     }
 
@@ -256,6 +296,7 @@ impl Edge {
     /// A stream ended: its bindings are dropped and what waits for it fails.
     pub fn closed(&mut self, flow: Flow, now_ms: u64) {
         self.connections.remove(&flow.link);
+        self.proved.remove(&flow.link);
         for removed in self.locations.drop_flow(flow) {
             self.forget(removed);
         }

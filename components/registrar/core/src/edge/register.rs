@@ -27,9 +27,7 @@ impl Edge {
             return self.not_ready(arrival);
         }
         let Some(proved) = self.prove(arrival, FieldName::Authorization, 401) else { return };
-        let named =
-            |uri: &crate::message::Uri<'_>| Aor { realm: uri.host.to_key(), user: uri.user_text().unwrap_or_default() };
-        if named(&request.to.uri) != proved || named(&request.from.uri) != proved {
+        if self.named(&request.to.uri) != proved || self.named(&request.from.uri) != proved {
             self.observe(Observation::AuthFailure("other_user"));
             return self.refuse(arrival, 403);
         }

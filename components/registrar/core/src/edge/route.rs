@@ -97,7 +97,22 @@ impl Edge {
         Plan { targets: first, reserve: targets.collect(), change }
     }
 
-    /// True when this URI names us as a place, not a user.
+    /// The address of record that a URI names.
+    pub(super) fn named(&self, uri: &Uri<'_>) -> Aor {
+        Aor { realm: self.realm_of(uri), user: uri.user_text().unwrap_or_default() }
+    }
+
+    /// The realm that a URI means: its host, or where that is an address of ours the realm that owns those.
+    pub(super) fn realm_of(&self, uri: &Uri<'_>) -> String {
+        let host = uri.host.to_key();
+        let owner =
+            self.settings.address_realm.as_ref().filter(|_| {
+                uri.host.address().is_some() && !self.directory.realms.contains_key(&host) && self.is_us(uri)
+            });
+        owner.cloned().unwrap_or(host)
+    }
+
+    /// True when this URI names us as a host, not a user.
     pub(super) fn is_us(&self, uri: &Uri<'_>) -> bool {
         if !uri.is_sip() {
             return false;

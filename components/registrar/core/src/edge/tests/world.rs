@@ -21,6 +21,9 @@ pub(super) struct World {
     pub(super) sent: Vec<(Flow, Vec<u8>)>,
     pub(super) observed: Vec<Observation>,
     pub(super) forgotten: Vec<Binding>,
+    /// Streams that were proved, and sources that were reported for guessing.
+    pub(super) proved: Vec<u64>,
+    pub(super) guessing: Vec<SocketAddr>,
     /// The store, kept as the script would.
     pub(super) stored: BTreeMap<Aor, Vec<Binding>>,
     pub(super) store_away: bool,
@@ -51,6 +54,8 @@ pub(super) fn settings() -> Settings {
         no_response_ms: 2_000,
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         key: NonceKey::new([7; 32]),
+        address_realm: None,
+        transactions: crate::edge::MAX_TRANSACTIONS,
         seed: [9; 32],
     }
 }
@@ -68,10 +73,12 @@ impl World {
     pub(super) fn new() -> Self {
         Self {
             edge: edge(settings()),
-            now_ms: 1_000_000,
+            now_ms: 1_764_558_000_000,
             sent: Vec::new(),
             observed: Vec::new(),
             forgotten: Vec::new(),
+            proved: Vec::new(),
+            guessing: Vec::new(),
             stored: BTreeMap::new(),
             store_away: false,
         }
@@ -123,6 +130,8 @@ impl World {
                 }
                 Effect::Forget { binding, .. } => self.forgotten.push(*binding),
                 Effect::Observe(observation) => self.observed.push(observation),
+                Effect::Proved { connection } => self.proved.push(connection),
+                Effect::Guessing { source, .. } => self.guessing.push(source),
             }
         }
         out
