@@ -230,7 +230,8 @@ async fn patient(trunk: std::net::SocketAddr, number: u64) -> Result<(), String>
         }
     }
     let started = tokio::time::Instant::now();
-    while !caller.hears(AGENT_HZ, Duration::from_millis(500)).await {
+    // A voice is told from music by half a second of sound.
+    while !caller.hears(AGENT_HZ, Duration::from_millis(1_500)).await {
         match caller.next(Duration::from_millis(1)).await {
             Ok(Seen::HungUp) => return Err(format!("call {number} was hung up and had heard nobody")),
             Ok(other) => return Err(format!("call {number} while it waited: {other:?}")),
