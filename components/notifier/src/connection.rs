@@ -9,9 +9,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
 use futures_util::stream::{SplitSink, SplitStream, StreamExt};
 use ringdown_domain::TenantId;
-use ringdown_live_views::{
-    ClientMessage, Interaction, LiveAgent, Position, Scope, ServerMessage, SnapshotCause,
-};
+use ringdown_live_views::{ClientMessage, Interaction, LiveAgent, Position, Scope, ServerMessage, SnapshotCause};
 use ringdown_notifier_core::{Audience, CloseCode, Resume, resume};
 use ringdown_redis_store::session::{self, Role, Session, Standing, TokenAnswer};
 use ringdown_redis_store::{RedisPool, StoreError, snapshot};

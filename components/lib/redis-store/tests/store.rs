@@ -433,9 +433,9 @@ async fn a_session_is_found_by_its_token_until_it_ends() {
         agent: None,
         created: TimestampMs(1),
         expires: TimestampMs(2),
-            generation: 0,
-            api_token: false,
-        };
+        generation: 0,
+        api_token: false,
+    };
     session::store(&pool, "token", &written, Duration::from_secs(60)).await.unwrap();
     assert_eq!(session::find(&pool, "token").await.unwrap(), Some(written.clone()));
     assert_eq!(session::find(&pool, "Token").await.unwrap(), None);
