@@ -117,8 +117,8 @@ fn make_whole(value: &mut Value) -> bool {
             let whole = whole.map(|x| x as i64);
             whole.map(|whole| *number = whole.into()).is_some()
         }
-        Value::Array(items) => items.iter_mut().fold(false, |changed, item| make_whole(item) || changed),
-        Value::Object(members) => members.values_mut().fold(false, |changed, item| make_whole(item) || changed),
+        Value::Array(items) => make_all_whole(items.iter_mut()),
+        Value::Object(members) => make_all_whole(members.values_mut()),
         Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
 }
@@ -151,6 +151,14 @@ fn broken_json(reason: &str) -> Problem {
 
 fn shorten(reason: &str) -> String {
     reason.chars().take(MAX_REASON_CHARS).collect()
+}
+
+fn make_all_whole<'a>(values: impl Iterator<Item = &'a mut Value>) -> bool {
+    let mut changed = false;
+    for value in values {
+        changed |= make_whole(value);
+    }
+    changed
 }
 
 /// Query parameters; unknown ones are refused, since a misspelt filter would show everything.
