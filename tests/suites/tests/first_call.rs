@@ -289,7 +289,7 @@ async fn a_number_reaches_its_route_however_the_carrier_writes_it() {
     centre.patch(&centre.of_tenant(&format!("trunks/{trunk}")), json!({ "country_code": "49" })).await.unwrap();
     centre.post(&centre.of_tenant("routes"), json!({ "did": "+4930123456", "queue": centre.queue })).await.unwrap();
     let call = async |number: &str| {
-        let mut caller = Phone::new("127.0.0.1", "01701234567", CALLER_HZ, Manner::Answer).await.unwrap();
+        let mut caller = Phone::new(CARRIER, "01701234567", CALLER_HZ, Manner::Answer).await.unwrap();
         caller.call(number, centre.trunk).await.unwrap();
         (caller.next(PATIENCE).await.unwrap(), caller)
     };
