@@ -66,7 +66,10 @@ fn web_api(installation: &Installation, programs: &Path) -> anyhow::Result<Child
     let child = daemon(installation, programs, "web-api", Stage::Edge)?;
     let child =
         postgres_variables(installation)?.into_iter().fold(child, |child, (name, value)| child.env(name, value));
-    Ok(child.env("RINGDOWN_WEB_API_LISTEN", installation.ports().loopback(PortName::WebApi).to_string()))
+    let notifier = installation.ports().loopback(PortName::Notifier);
+    Ok(child
+        .env("RINGDOWN_WEB_API_LISTEN", installation.ports().loopback(PortName::WebApi).to_string())
+        .env("RINGDOWN_WEB_API_WEBSOCKET_URL", format!("ws://{notifier}/ws")))
 }
 
 fn notifier(installation: &Installation, programs: &Path) -> anyhow::Result<Child> {
