@@ -146,7 +146,7 @@ fn is_foreign_source(error: &io::Error) -> bool {
 }
 
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = || address.as_sockaddr_in().map(|found| SocketAddr::from((Ipv4Addr::from(found.ip()), found.port())));
+    let v4 = || address.as_sockaddr_in().map(|found| SocketAddr::from((found.ip(), found.port())));
     let v6 = || address.as_sockaddr_in6().map(|found| SocketAddr::from((found.ip(), found.port())));
     v4().or_else(v6)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ringdown_suites::call_centre::{CallCentre, PATIENCE, PHONE_PASSWORD, Wishes};
+use ringdown_suites::call_centre::{CARRIER, CallCentre, PATIENCE, PHONE_PASSWORD, Wishes};
 use ringdown_suites::phone::{Manner, Phone, Seen, authorization, status};
 use ringdown_test_support::wait_until;
 use serde_json::json;
@@ -51,7 +51,7 @@ async fn a_flood_keeps_nobody_out(centre: &CallCentre) {
     }
     let mut ada = Phone::new("127.0.0.1", "ada", 700.0, Manner::Answer).await.unwrap();
     ada.register(centre.registrar, &centre.realm, PHONE_PASSWORD).await.unwrap();
-    let mut caller = Phone::new("127.0.0.1", "4930555", 1_100.0, Manner::Answer).await.unwrap();
+    let mut caller = Phone::new(CARRIER, "4930555", 1_100.0, Manner::Answer).await.unwrap();
     caller.call("100", centre.trunk).await.unwrap();
     while caller.next(PATIENCE).await.unwrap() != Seen::Talking {}
     while ada.next(PATIENCE).await.unwrap() != Seen::Talking {}

@@ -17,12 +17,14 @@ pub(super) fn cancel(invite: &[u8]) -> Option<Vec<u8>> {
     on_branch(&sent, "CANCEL", to)
 }
 
-/// ACK and BYE for a 2xx that came too late. Each has a branch of its own.
+/// ACK and BYE for a 2xx that nobody waits for. Each has a branch of its own.
 pub(super) fn release(invite: &[u8], response: &Message, branches: [&str; 2]) -> Option<[Vec<u8>; 2]> {
     let sent = Message::read(invite).ok()?;
     let number = sent.request().ok()?.cseq.number;
-    let contact = response.items(FieldName::Contact).next()?.ok()?;
-    let target = NameAddr::parse(contact.of(response.bytes()))?.uri.raw.to_vec();
+    // A 2xx must have a Contact; a phone that leaves it out is reached where the call found it.
+    let contact = response.items(FieldName::Contact).next().and_then(Result::ok);
+    let contact = contact.and_then(|span| NameAddr::parse(span.of(response.bytes())));
+    let target = contact.map_or(sent.request().ok()?.uri.raw, |contact| contact.uri.raw).to_vec();
     let place = sent.top_via()?;
     let (transport, sent_by) = (place.transport.to_vec(), place.sent_by.to_vec());
     let make = |method: &str, number: u32, branch: &str| -> Option<Vec<u8>> {

@@ -225,6 +225,19 @@ fn all_phones_ring_and_the_first_wins() {
     assert_eq!(texts(&again), ended[..1]);
 }
 
+/// A phone whose late answer has no Contact is hung up all the same.
+#[test]
+fn a_late_answer_without_contact_is_ended() {
+    let mut world = World::new();
+    world.phone("100", PHONE);
+    let invite = ring(&mut world, "a");
+    world.pass(2_500);
+    let bare = response_to(&invite, 200, "sip:x@y").replace("Contact: <sip:x@y>\r\n", "");
+    let contact = "sip:100@10.0.0.5:5062";
+    let ended = [format!("{PHONE} ACK {contact} SIP/2.0"), format!("{PHONE} BYE {contact} SIP/2.0")];
+    assert_eq!(texts(&world.receive(udp(PHONE), &bare)), ended);
+}
+
 /// A phone that is a proxy itself may answer twice on one branch: the second answer is ended as well.
 #[test]
 fn a_second_answer_on_one_branch_is_ended() {
