@@ -17,7 +17,12 @@ use ringdown_test_support::{
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
-const SCHEMA: &str = include_str!("../../web-api/migrations/V1__configuration.sql");
+/// The web API's migrations, in their order.
+const SCHEMA: [&str; 3] = [
+    include_str!("../../web-api/migrations/V1__configuration.sql"),
+    include_str!("../../web-api/migrations/V2__generations_and_sources.sql"),
+    include_str!("../../web-api/migrations/V3__numbers_and_busy_limit.sql"),
+];
 const ARI_PASSWORD: &str = "0123456789abcdef0123";
 
 struct House {
@@ -33,7 +38,9 @@ struct House {
 impl House {
     async fn build(asterisk: Option<AsteriskConfig>) -> Self {
         let postgres = PrivatePostgres::start(PostgresOptions::default()).await.unwrap();
-        postgres.sql("postgres", SCHEMA).await.unwrap();
+        for migration in SCHEMA {
+            postgres.sql("postgres", migration).await.unwrap();
+        }
         let redis = PrivateRedis::start(PrivateRedisOptions::default()).await.unwrap();
         let life = Life::detached("provisioner", Clock::system());
         let config = Config {

@@ -8,10 +8,7 @@ mod embedded {
 
 /// The ways back: one for every migration but the first, added with it.
 fn ways() -> Vec<Way> {
-    vec![
-        Way { version: 2, down: V2_DOWN, works_from: 1 },
-        Way { version: 3, down: V3_DOWN, works_from: 2 },
-    ]
+    vec![Way { version: 2, down: V2_DOWN, works_from: 1 }, Way { version: 3, down: V3_DOWN, works_from: 2 }]
 }
 
 /// What V2 added goes again: generations, the check of trunks' sources, the fingerprints of secrets.

@@ -186,15 +186,17 @@ async fn a_process_that_stands_still_feeds_no_watchdog() {
 #[tokio::test]
 async fn asked_twice_it_goes_at_once() {
     let redis = PrivateRedis::start(RedisOptions::default()).await.expect("Redis");
-    let mut daemon = describe("notifier", &redis.url(), "", free_address())
+    let postgres = PrivatePostgres::start(PostgresOptions::default()).await.expect("PostgreSQL");
+    let mut daemon = describe("web-api", &redis.url(), &postgres.url(), free_address())
         .expect("a daemon")
         .env("RINGDOWN_DRAIN_MS", "600000")
         .start()
         .expect("it starts");
     daemon.wait_ready(PATIENCE).await.expect("it is ready");
-    // A request that never ends: its head does not come.
+    // A request that never ends: its body does not come. (One whose head does not come has not begun, and is not waited for.)
     let mut hanging = tokio::net::TcpStream::connect(daemon.admin()).await.expect("a connection");
-    tokio::io::AsyncWriteExt::write_all(&mut hanging, b"GET /livez HTTP/1.1\r\n").await.expect("half a request");
+    let head = b"POST /api/v1/sessions HTTP/1.1\r\nHost: api\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
+    tokio::io::AsyncWriteExt::write_all(&mut hanging, head).await.expect("half a request");
     wait_until(PATIENCE, "the connection is counted", async || {
         let page = daemon.get("/metrics").await.ok()?.body;
         page.contains("_connections 2").then_some(())
