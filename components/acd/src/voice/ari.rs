@@ -152,7 +152,7 @@ impl Ari {
             .client
             .post(format!("{}/bridges/{bridge}", self.base))
             .query(&[("type", "holding"), ("name", &bridge)]);
-        self.order("make_bridge", make).await?;
+        there_is_fine(self.order("make_bridge", make).await)?;
         let add = self.client.post(format!("{}/bridges/{bridge}/addChannel", self.base)).query(&[("channel", channel)]);
         self.order("add_channel", add).await?;
         let music = self.client.post(format!("{}/bridges/{bridge}/moh", self.base)).query(&[("mohClass", "default")]);
@@ -185,7 +185,7 @@ impl Ari {
         let bridge = mixing_bridge(interaction);
         let make =
             self.client.post(format!("{}/bridges/{bridge}", self.base)).query(&[("type", "mixing"), ("name", &bridge)]);
-        self.order("make_bridge", make).await?;
+        there_is_fine(self.order("make_bridge", make).await)?;
         let both = format!("{caller},{leg}");
         let add = self.client.post(format!("{}/bridges/{bridge}/addChannel", self.base)).query(&[("channel", &both)]);
         self.order("add_channel", add).await
@@ -267,6 +267,14 @@ fn is_port_closed(error: &reqwest::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// A bridge that was made before, by us or a predecessor: Asterisk refuses to make it again under the same name.
+fn there_is_fine(result: Result<(), AriError>) -> Result<(), AriError> {
+    match result {
+        Err(AriError::Refused { status: 409, .. }) => Ok(()),
+        other => other,
+    }
 }
 
 fn gone_is_fine(result: Result<(), AriError>) -> Result<(), AriError> {
