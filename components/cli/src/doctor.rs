@@ -4,7 +4,7 @@
 mod cluster;
 mod packaged;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -305,9 +305,43 @@ async fn asterisk_connected(installation: &Installation) -> Finding {
     )
 }
 
-/// An OPTIONS to the registrar, as a phone or a trunk would send it.
+/// An OPTIONS to the registrar, as a phone or a trunk would send it. Asked from this host's loopback address as well where the
+/// registrar is on this host: the way back differs then, as it does for phones behind a router, and the answer must still come
+/// from the address that was asked.
 async fn registrar_answers(registrar: SocketAddr, advice: &str) -> anyhow::Result<Finding> {
-    let socket = tokio::net::UdpSocket::bind((registrar.ip(), 0)).await?;
+    let loopback = if registrar.is_ipv4() { IpAddr::from([127, 0, 0, 1]) } else { Ipv6Addr::LOCALHOST.into() };
+    let on_this_host = UdpSocket::bind((registrar.ip(), 0)).is_ok();
+    let own = if on_this_host { registrar.ip() } else { unspecified(registrar) };
+    let mut heard = Answered::Nothing;
+    for from in [Some(own), on_this_host.then_some(loopback)].into_iter().flatten() {
+        heard = ask_registrar(registrar, from).await?;
+        match heard {
+            Answered::There(_) => {}
+            Answered::Nothing | Answered::Elsewhere(_) => break,
+        }
+    }
+    Ok(match heard {
+        Answered::There(line) => Finding::good("registrar", format!("answers OPTIONS: {line}")),
+        Answered::Elsewhere(address) => Finding::bad(
+            "registrar",
+            format!("{registrar} answers OPTIONS from {address}: phones behind NAT or a firewall never see it"),
+            advice,
+        ),
+        Answered::Nothing => Finding::bad("registrar", format!("{registrar} does not answer OPTIONS"), advice),
+    })
+}
+
+/// What came back to a request.
+enum Answered {
+    /// The answer's first line, from the address that was asked.
+    There(String),
+    /// An answer from this address only.
+    Elsewhere(SocketAddr),
+    Nothing,
+}
+
+async fn ask_registrar(registrar: SocketAddr, from: IpAddr) -> anyhow::Result<Answered> {
+    let socket = tokio::net::UdpSocket::bind((from, 0)).await?;
     let own = socket.local_addr()?;
     let branch = uuid::Uuid::now_v7().simple().to_string();
     let text = format!(
@@ -319,11 +353,44 @@ async fn registrar_answers(registrar: SocketAddr, advice: &str) -> anyhow::Resul
     for _ in 0..3 {
         socket.send_to(text.as_bytes(), registrar).await?;
         // An error is a closed port told by ICMP: the same as silence.
-        if let Ok(Ok(length)) = tokio::time::timeout(Duration::from_millis(500), socket.recv(&mut buffer)).await {
+        let heard = tokio::time::timeout(Duration::from_millis(500), socket.recv_from(&mut buffer)).await;
+        if let Ok(Ok((length, peer))) = heard {
             let answer = String::from_utf8_lossy(&buffer[..length]);
             let line = answer.lines().next().unwrap_or_default().to_owned();
-            return Ok(Finding::good("registrar", format!("answers OPTIONS: {line}")));
+            return Ok(if peer == registrar { Answered::There(line) } else { Answered::Elsewhere(peer) });
         }
     }
-    Ok(Finding::bad("registrar", format!("{registrar} does not answer OPTIONS"), advice))
+    Ok(Answered::Nothing)
+}
+
+fn unspecified(like: SocketAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A registrar that answers one request from a socket, and whether that is good.
+    async fn doctor_says(listen: &str) -> Verdict {
+        let socket = tokio::net::UdpSocket::bind((listen, 0)).await.expect("a free port");
+        let port = socket.local_addr().expect("bound").port();
+        let answering = tokio::spawn(async move {
+            let mut buffer = [0; 2_048];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer).await {
+                if socket.send_to(b"SIP/2.0 200 OK\r\n\r\n", peer).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let finding = registrar_answers(SocketAddr::from(([127, 0, 0, 9], port)), "restart it").await;
+        answering.abort();
+        finding.expect("asked").verdict
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_another_address_than_the_one_asked_is_a_fault() {
+        assert_eq!(doctor_says("127.0.0.9").await, Verdict::Good);
+        assert_eq!(doctor_says("0.0.0.0").await, Verdict::Bad);
+    }
 }

@@ -1,19 +1,18 @@
 //! The one task that owns the core: waits for one thing, feeds one input, carries out all effects, waits again.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringdown_registrar_core::bindings::{Aor, Binding, Flow};
+use ringdown_registrar_core::bindings::{Aor, Binding, Flow, Transport};
 use ringdown_registrar_core::edge::{Directory, Edge, Effect, StoreResult};
 use ringdown_service::{Clock, Heartbeat, Life, Shutdown};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::RegistrarMetrics;
 use crate::store::{Order, Store};
+use crate::udp::DatagramSocket;
 
 /// Inputs that may wait: about 20 ms of work.
 pub(crate) const INBOX: usize = 4_096;
@@ -30,7 +29,7 @@ pub(crate) enum Input {
     /// A connection was accepted; what is put into its outbox is written.
     Opened { connection: u64, outbox: Sender<Vec<u8>> },
     /// It ended.
-    Closed { connection: u64, peer: SocketAddr },
+    Closed { flow: Flow },
     /// What became of an order to the store.
     Stored { operation: u64, result: StoreResult },
     /// Who exists.
@@ -42,7 +41,7 @@ pub(crate) enum Input {
 /// The owner of the core.
 pub(crate) struct Driver {
     edge: Edge,
-    sockets: Vec<Arc<UdpSocket>>,
+    sockets: Vec<Arc<DatagramSocket>>,
     connections: BTreeMap<u64, Sender<Vec<u8>>>,
     store: Store,
     metrics: RegistrarMetrics,
@@ -54,7 +53,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         edge: Edge,
-        sockets: Vec<Arc<UdpSocket>>,
+        sockets: Vec<Arc<DatagramSocket>>,
         store: Store,
         metrics: RegistrarMetrics,
         life: &Life,
@@ -113,9 +112,9 @@ impl Driver {
                 self.connections.insert(connection, outbox);
                 self.edge.opened(connection);
             }
-            Input::Closed { connection, peer } => {
-                self.connections.remove(&connection);
-                self.edge.closed(connection, peer, now_ms);
+            Input::Closed { flow } => {
+                self.connections.remove(&flow.link);
+                self.edge.closed(flow, now_ms);
             }
             Input::Stored { operation, result } => self.edge.stored(operation, result, now_ms),
             Input::Directory(directory) => self.edge.set_directory(directory),
@@ -140,8 +139,8 @@ impl Driver {
         while let Some(effect) = self.edge.next_effect() {
             match effect {
                 Effect::Send { flow, bytes } => self.send(flow, bytes, now_ms),
-                Effect::Store { operation, tenant, aor, call_id, cseq, changes } => {
-                    let order = Order::Register { operation, call_id, cseq, changes };
+                Effect::Store { operation, tenant, aor, call_id, cseq, from_tag, changes } => {
+                    let order = Order::Register { operation, call_id, cseq, from_tag, changes };
                     if !self.store.order(tenant, aor, order) {
                         self.edge.stored(operation, StoreResult::Unavailable, now_ms);
                     }
@@ -159,26 +158,26 @@ impl Driver {
     /// Sends without waiting: a datagram that does not fit is lost as datagrams are, a connection that does not take
     /// more is closed.
     fn send(&mut self, flow: Flow, bytes: Vec<u8>, now_ms: u64) {
-        match flow {
-            Flow::Udp { socket, peer } => {
-                let socket = self.sockets.get(usize::from(socket)).unwrap_or(&self.sockets[0]);
-                match socket.try_send_to(&bytes, peer) {
-                    Ok(_) => {}
+        match flow.transport {
+            Transport::Udp => {
+                let socket = flow.socket().and_then(|socket| self.sockets.get(socket)).unwrap_or(&self.sockets[0]);
+                match socket.send(&bytes, flow.peer, flow.local) {
+                    Ok(()) => {}
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                         self.metrics.dropped("send_buffer_full")
                     }
                     Err(error) => {
-                        log::debug!(peer:% = peer, error:% = error; "a datagram could not be sent");
+                        log::debug!(peer:% = flow.peer, error:% = error; "a datagram could not be sent");
                         self.metrics.dropped("send_failed");
                         self.edge.unreachable(flow, now_ms);
                     }
                 }
             }
-            Flow::Tcp { connection, .. } => {
-                let taken = self.connections.get(&connection).is_some_and(|outbox| outbox.try_send(bytes).is_ok());
+            Transport::Tcp => {
+                let taken = self.connections.get(&flow.link).is_some_and(|outbox| outbox.try_send(bytes).is_ok());
                 if !taken {
                     self.metrics.dropped("connection_gone");
-                    self.connections.remove(&connection);
+                    self.connections.remove(&flow.link);
                     self.edge.unreachable(flow, now_ms);
                 }
             }

@@ -11,7 +11,7 @@ use ringdown_redis_store::{RedisOptions, RedisPool, StoreMetrics};
 use ringdown_registrar_core::digest::NonceKey;
 use ringdown_registrar_core::edge::{Edge, Place, Settings};
 use ringdown_service::{Life, entropy};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::Config;
@@ -21,13 +21,14 @@ use crate::metrics::RegistrarMetrics;
 use crate::others::Others;
 use crate::store::Store;
 use crate::tcp::{self, Connections};
-use crate::udp;
+use crate::udp::{self, DatagramSocket};
 
 /// Binds every listener, then starts the driver, the readers, the store and the configuration watch.
 pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     let mut sockets = Vec::new();
     for address in &config.udp {
-        sockets.push(Arc::new(life.bind_udp("RINGDOWN_REGISTRAR_UDP_LISTEN", *address).await?));
+        let socket = life.bind_udp("RINGDOWN_REGISTRAR_UDP_LISTEN", *address).await?;
+        sockets.push(Arc::new(DatagramSocket::new(socket).context("RINGDOWN_REGISTRAR_UDP_LISTEN")?));
     }
     let mut listeners = Vec::new();
     for address in &config.tcp {
@@ -76,11 +77,11 @@ fn redis_pool(config: &Config, life: &Life) -> anyhow::Result<RedisPool> {
 
 fn settings(
     config: &Config,
-    sockets: &[Arc<UdpSocket>],
+    sockets: &[Arc<DatagramSocket>],
     listeners: &[TcpListener],
     life: &Life,
 ) -> anyhow::Result<Settings> {
-    let udp = sockets.iter().map(|socket| socket.local_addr()).collect::<Result<Vec<_>, _>>()?;
+    let udp: Vec<SocketAddr> = sockets.iter().map(|socket| socket.local_addr()).collect();
     let tcp = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let all = || udp.iter().chain(&tcp).copied();
     let place = |address: SocketAddr| Place {
@@ -98,6 +99,7 @@ fn settings(
         tcp: tcp.first().copied().map(place),
         aliases,
         any_address_ports,
+        advertised: config.advertise.is_some(),
         nodes: config.nodes.clone(),
         holder: format!("{}/{boot:016x}", life.node().as_str()),
         no_response_ms: u64::try_from(config.no_response.as_millis()).unwrap_or(2_000),

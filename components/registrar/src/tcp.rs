@@ -1,6 +1,5 @@
 //! TCP connections of phones: bounded in number, in silence, in what waits to be written.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -58,8 +57,9 @@ pub(crate) async fn accept(listener: TcpListener, shared: Connections) -> anyhow
             shared.metrics.dropped("too_many_connections");
             continue;
         };
-        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection { number, peer, inbox: shared.inbox.clone(), metrics: shared.metrics.clone() };
+        let flow = Flow::tcp(shared.numbers.fetch_add(1, Ordering::Relaxed), peer);
+        let flow = stream.local_addr().map_or(flow, |local| flow.reached_at(local.ip()));
+        let connection = Connection { flow, inbox: shared.inbox.clone(), metrics: shared.metrics.clone() };
         shared.life.spawn_finite("sip-tcp", async move {
             connection.live(stream).await;
             drop(place);
@@ -68,8 +68,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Connections) -> anyhow
 }
 
 struct Connection {
-    number: u64,
-    peer: SocketAddr,
+    flow: Flow,
     inbox: Sender<Input>,
     metrics: RegistrarMetrics,
 }
@@ -95,17 +94,17 @@ impl Connection {
     /// The whole life: told to the driver at both ends.
     async fn live(self, stream: TcpStream) {
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
-        let Self { number, peer, .. } = self;
-        if self.inbox.send(Input::Opened { connection: number, outbox }).await.is_err() {
+        let flow = self.flow;
+        if self.inbox.send(Input::Opened { connection: flow.link, outbox }).await.is_err() {
             return;
         }
         let end = self.serve(stream, outgoing).await;
         if let End::NotSip(_) = end {
             self.metrics.dropped("broken_stream");
         }
-        log::debug!(peer:% = peer, why:% = end; "connection ended");
+        log::debug!(peer:% = flow.peer, why:% = end; "connection ended");
         // The driver is gone only when the daemon ends.
-        let _ = self.inbox.send(Input::Closed { connection: number, peer }).await;
+        let _ = self.inbox.send(Input::Closed { flow }).await;
     }
 
     async fn serve(&self, mut stream: TcpStream, mut outgoing: Receiver<Vec<u8>>) -> End {
@@ -144,9 +143,8 @@ impl Connection {
             match frame {
                 Framed::Ping => write(stream, b"\r\n").await?,
                 Framed::Message(bytes) => {
-                    let flow = Flow::Tcp { connection: self.number, peer: self.peer };
                     // Waiting here is back pressure on this phone alone.
-                    self.inbox.send(Input::Received { flow, bytes }).await.map_err(|_| End::Ours)?;
+                    self.inbox.send(Input::Received { flow: self.flow, bytes }).await.map_err(|_| End::Ours)?;
                 }
             }
         }

@@ -37,7 +37,7 @@ fn read_register(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn register_sha256(bencher: Bencher<'_, '_>) {
     let mut edge = edge();
-    let flow = Flow::Udp { socket: 0, peer: "10.0.0.5:5060".parse().expect("an address") };
+    let flow = Flow::udp(0, "10.0.0.5:5060".parse().expect("an address"));
     let ha1 = Algorithm::Sha256.hash(&[b"100", b"rd.test", b"secret"]);
     let ha2 = Algorithm::Sha256.hash(&[b"REGISTER", b"sip:rd.test"]);
     let (mut cseq, mut now_ms) = (0, 1_000_000);

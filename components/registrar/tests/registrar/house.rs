@@ -32,6 +32,11 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn build(algorithms: &[Algorithm]) -> Self {
+        Self::listening(algorithms, [127, 0, 0, 1]).await
+    }
+
+    /// A registrar that listens on this address; phones reach it at 127.0.0.1, and at others when it is 0.0.0.0.
+    pub(crate) async fn listening(algorithms: &[Algorithm], listen: [u8; 4]) -> Self {
         let redis = PrivateRedis::start(PrivateRedisOptions::default()).await.unwrap();
         let pool = RedisPool::new(RedisOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
         let tenant = TenantId::from_parts(7, &[7; 10]);
@@ -42,8 +47,8 @@ impl House {
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (sip, node) = (local(free_port()), local(free_port()));
         let config = Config {
-            udp: vec![sip],
-            tcp: vec![sip],
+            udp: vec![(listen, sip.port()).into()],
+            tcp: vec![(listen, sip.port()).into()],
             advertise: None,
             nodes: vec![node],
             redis: Url::parse(&redis.url(), &["redis"]).unwrap(),
@@ -112,6 +117,8 @@ pub(crate) fn scenario(name: &str) -> PathBuf {
 
 enum Wire {
     Udp(UdpSocket),
+    /// Hears everybody, and sends to this registrar.
+    Open(UdpSocket, SocketAddr),
     Tcp(tokio::sync::Mutex<TcpStream>),
 }
 
@@ -119,7 +126,6 @@ enum Wire {
 pub(crate) struct Phone {
     wire: Wire,
     pub(crate) address: SocketAddr,
-    registrar: SocketAddr,
 }
 
 impl Phone {
@@ -129,19 +135,28 @@ impl Phone {
 
     pub(crate) async fn udp_at(address: SocketAddr, registrar: SocketAddr) -> Self {
         let socket = UdpSocket::bind(address).await.unwrap();
+        // As a NAT in front of it would, the phone hears only the address that it speaks to.
+        socket.connect(registrar).await.unwrap();
         let address = socket.local_addr().unwrap();
-        Self { wire: Wire::Udp(socket), address, registrar }
+        Self { wire: Wire::Udp(socket), address }
+    }
+
+    /// A phone that nothing stands before: several registrars reach it.
+    pub(crate) async fn open(registrar: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        Self { wire: Wire::Open(socket, registrar), address }
     }
 
     pub(crate) async fn tcp(registrar: SocketAddr) -> Self {
         let stream = TcpStream::connect(registrar).await.unwrap();
         let address = stream.local_addr().unwrap();
-        Self { wire: Wire::Tcp(stream.into()), address, registrar }
+        Self { wire: Wire::Tcp(stream.into()), address }
     }
 
     pub(crate) fn transport(&self) -> &'static str {
         match self.wire {
-            Wire::Udp(_) => "UDP",
+            Wire::Udp(_) | Wire::Open(..) => "UDP",
             Wire::Tcp(_) => "TCP",
         }
     }
@@ -149,7 +164,11 @@ impl Phone {
     pub(crate) async fn send(&self, bytes: &[u8]) {
         match &self.wire {
             Wire::Udp(socket) => {
-                socket.send_to(bytes, self.registrar).await.unwrap();
+                // An error is a registrar that does not listen right now, told by ICMP: the phone repeats itself.
+                socket.send(bytes).await.ok();
+            }
+            Wire::Open(socket, registrar) => {
+                socket.send_to(bytes, registrar).await.unwrap();
             }
             Wire::Tcp(stream) => stream.lock().await.write_all(bytes).await.unwrap(),
         }
@@ -160,7 +179,12 @@ impl Phone {
         let mut buffer = vec![0_u8; 65_536];
         let read = async {
             match &self.wire {
-                Wire::Udp(socket) => socket.recv(&mut buffer).await.unwrap(),
+                Wire::Udp(socket) => loop {
+                    if let Ok(length) = socket.recv(&mut buffer).await {
+                        break length;
+                    }
+                },
+                Wire::Open(socket, _) => socket.recv(&mut buffer).await.unwrap(),
                 // Test traffic is one small message at a time, which loopback does not split.
                 Wire::Tcp(stream) => stream.lock().await.read(&mut buffer).await.unwrap(),
             }

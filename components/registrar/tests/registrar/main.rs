@@ -98,6 +98,17 @@ async fn a_phone_on_udp_is_called() {
     house.stop().await;
 }
 
+/// Answers, calls and requests inside of dialogs reach a phone from the address that it registered at, and no other.
+#[tokio::test]
+async fn a_phone_hears_the_address_that_it_asked() {
+    let house = House::listening(BOTH, [0, 0, 0, 0]).await;
+    let address = std::net::SocketAddr::from(([127, 0, 0, 9], house.sip.port()));
+    let phone = Phone::udp(address).await;
+    assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
+    relay(&house, &phone).await;
+    house.stop().await;
+}
+
 #[tokio::test]
 async fn a_phone_on_tcp_is_called_and_missed_at_once_when_gone() {
     let house = House::build(BOTH).await;

@@ -74,7 +74,7 @@ impl Second {
 async fn a_phone_that_comes_to_one_is_called_by_the_other() {
     let house = House::build(BOTH).await;
     let second = Second::build(&house).await;
-    let phone = Phone::udp(house.sip).await;
+    let phone = Phone::open(house.sip).await;
     assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
     second.reaches(&phone).await;
 
@@ -95,7 +95,7 @@ async fn a_phone_that_comes_to_one_is_called_by_the_other() {
 async fn a_binding_that_was_renewed_elsewhere_does_not_expire() {
     let house = House::build(BOTH).await;
     let second = Second::build(&house).await;
-    let phone = Phone::udp(house.sip).await;
+    let phone = Phone::open(house.sip).await;
     assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
     let stored = house.stored("100").await;
     let (key, text) = stored.first_key_value().unwrap();
@@ -126,14 +126,14 @@ async fn a_binding_that_was_renewed_elsewhere_does_not_expire() {
 async fn what_was_missed_while_nobody_listened_is_read_again() {
     let house = House::build(BOTH).await;
     let second = Second::build(&house).await;
-    let phone = Phone::udp(house.sip).await;
+    let phone = Phone::open(house.sip).await;
     assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
     let (key, text) = house.stored("100").await.pop_first().unwrap();
     second.reaches(&phone).await;
     // Changed behind everybody's back, told to nobody; then all who listen lose their connection.
-    let other = Phone::udp(house.sip).await;
+    let other = Phone::open(house.sip).await;
     let mut binding: Binding = serde_json::from_str(&text).unwrap();
-    binding.flow = ringdown_registrar_core::bindings::Flow::Udp { socket: 0, peer: other.address };
+    binding.flow = ringdown_registrar_core::bindings::Flow::udp(0, other.address);
     house.store("100", &key, &binding).await;
     let mut cmd = redis::cmd("CLIENT");
     cmd.arg("KILL").arg("TYPE").arg("pubsub");

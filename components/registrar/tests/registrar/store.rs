@@ -69,7 +69,7 @@ async fn what_is_stored_can_be_read_by_others() {
     assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
     let stored = house.stored("100").await;
     let binding: Binding = serde_json::from_str(stored.values().next().unwrap()).unwrap();
-    assert_eq!(binding.flow.peer(), phone.address);
+    assert_eq!(binding.flow.peer, phone.address);
     let plain: serde_json::Value = serde_json::from_str(stored.values().next().unwrap()).unwrap();
     assert_eq!(plain["transport"], "udp");
     assert_eq!(plain["contact"], format!("sip:100@{};transport=UDP", phone.address));
@@ -81,7 +81,7 @@ async fn what_is_stored_can_be_read_by_others() {
 async fn script_and_core_agree() {
     let house = House::build(BOTH).await;
     let script = redis::Script::new(include_str!("../../src/store/register.lua"));
-    let flow = Flow::Udp { socket: 0, peer: "10.0.0.1:5060".parse().unwrap() };
+    let flow = Flow::udp(0, "10.0.0.1:5060".parse().unwrap());
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut below = move |limit: u64| {
         random ^= random << 13;
@@ -98,9 +98,11 @@ async fn script_and_core_agree() {
             now_ms += below(300_000);
             let contacts = (0..=below(3)).map(|_| contact(below(14), [0, 60, 600, 3_600][below(4) as usize])).collect();
             let (call_id, cseq) = (below(3).to_string(), u32::try_from(below(40)).unwrap());
+            let from_tag = ["life-1", "life-1", "life-2"][below(3) as usize].to_owned();
             let request = RegisterRequest {
                 call_id: call_id.clone(),
                 cseq,
+                from_tag: from_tag.clone(),
                 contacts: Contacts::These(contacts),
                 user_agent: String::new(),
             };
@@ -116,6 +118,7 @@ async fn script_and_core_agree() {
                 "channel".to_owned(),
                 "holder".to_owned(),
                 "user".to_owned(),
+                from_tag,
             ];
             for change in &changes {
                 args.extend(match change {
@@ -161,6 +164,7 @@ fn contact(number: u64, expires_s: u32) -> ContactRequest {
         uri: format!("sip:{number}@10.0.0.1"),
         params: String::new(),
         q: Quality(1_000),
+        address: Some("10.0.0.1:5060".parse().unwrap()),
         expires_s,
         instance: None,
         reg_id: None,

@@ -1,8 +1,8 @@
 //! A binding: where a phone of an address of record is reached.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
+
+use super::flow::Flow;
 
 /// An address of record: a user of a realm. The realm is lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,40 +11,6 @@ pub struct Aor {
     pub realm: String,
     /// The user, unescaped.
     pub user: String,
-}
-
-/// The way a phone's REGISTER came; requests to the phone go back the same way (RFC 3581, RFC 5626).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "transport", rename_all = "snake_case")]
-pub enum Flow {
-    /// Datagrams between our socket of this index and the phone's address.
-    Udp {
-        /// Index of our listening socket.
-        socket: u16,
-        /// The phone's address as we see it, through NAT.
-        peer: SocketAddr,
-    },
-    /// A stream that the phone opened.
-    Tcp {
-        /// The connection; unique in the life of this process.
-        connection: u64,
-        /// The phone's address as we see it.
-        peer: SocketAddr,
-    },
-}
-
-impl Flow {
-    /// The phone's address.
-    pub fn peer(&self) -> SocketAddr {
-        match self {
-            Self::Udp { peer, .. } | Self::Tcp { peer, .. } => *peer,
-        }
-    }
-
-    /// True for streams: nothing needs to be sent twice.
-    pub fn is_reliable(&self) -> bool {
-        matches!(self, Self::Tcp { .. })
-    }
 }
 
 /// `q` in thousandths, 0 to 1000 (RFC 3261 20.10).
@@ -90,6 +56,10 @@ pub struct Binding {
     pub call_id: String,
     /// CSeq of the REGISTER.
     pub cseq: u32,
+    /// From tag of the REGISTER; empty in what an older registrar stored. A phone that was restarted counts anew under
+    /// the old Call-ID, with another tag.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from_tag: String,
     /// UTC milliseconds; not reachable from then on.
     pub expires_at_ms: u64,
     /// How the phone is reached.
@@ -109,6 +79,12 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// True when a REGISTER with these marks is older than this binding, or its repeat (RFC 3261 10.3 step 7).
+    pub fn is_newer_than(&self, call_id: &str, from_tag: &str, cseq: u32) -> bool {
+        let same_phone_life = self.from_tag.is_empty() || self.from_tag == from_tag;
+        self.call_id == call_id && same_phone_life && self.cseq >= cseq
+    }
+
     /// Whole seconds left, rounded up.
     pub fn remaining_s(&self, now_ms: u64) -> u64 {
         self.expires_at_ms.saturating_sub(now_ms).div_ceil(1_000)

@@ -1,8 +1,11 @@
 //! The registrar's rule.
 
-use super::binding::{Binding, Flow};
+use std::collections::BTreeSet;
+
+use super::binding::Binding;
+use super::flow::Flow;
 use super::request::{ContactRequest, Contacts, RegisterRequest};
-use super::{MAX_BINDINGS, MAX_EXPIRES_S, MIN_EXPIRES_S};
+use super::{MAX_BINDINGS, MAX_EXPIRES_S, MIN_EXPIRES_S, NAT_EXPIRES_S};
 
 /// One change to the bindings of an AOR.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub enum Refusal {
     TooBrief,
     /// CSeq is not higher than the binding's with the same Call-ID: an old REGISTER that came late.
     OutOfOrder,
-    /// More than [`MAX_BINDINGS`].
+    /// More than [`MAX_BINDINGS`] in one request.
     TooMany,
 }
 
@@ -60,23 +63,41 @@ pub fn decide(current: &[Binding], request: &RegisterRequest, flow: Flow, holder
     };
     let old = |change: &Change| {
         live().any(|binding| {
-            binding.key == change.key() && binding.call_id == request.call_id && binding.cseq >= request.cseq
+            binding.key == change.key() && binding.is_newer_than(&request.call_id, &request.from_tag, request.cseq)
         })
     };
     if changes.iter().any(old) {
         return Decision::Refuse(Refusal::OutOfOrder);
     }
-    let mut keys: std::collections::BTreeSet<&str> = live().map(|binding| binding.key.as_str()).collect();
+    match make_room(live(), changes) {
+        Some(changes) => Decision::Store(changes),
+        None => Decision::Refuse(Refusal::TooMany),
+    }
+}
+
+/// The changes, with removals of the bindings that expire first when there would be too many; none when the request alone
+/// holds too many.
+fn make_room<'a>(live: impl Iterator<Item = &'a Binding>, mut changes: Vec<Change>) -> Option<Vec<Change>> {
+    let touched: BTreeSet<&str> = changes.iter().map(Change::key).collect();
+    let mut put = BTreeSet::new();
     for change in &changes {
         match change {
-            Change::Put(binding) => keys.insert(&binding.key),
-            Change::Remove(key) => keys.remove(key.as_str()),
+            Change::Put(binding) => put.insert(binding.key.as_str()),
+            Change::Remove(key) => put.remove(key.as_str()),
         };
     }
-    if keys.len() > MAX_BINDINGS {
-        return Decision::Refuse(Refusal::TooMany);
-    }
-    Decision::Store(changes)
+    let room = MAX_BINDINGS.checked_sub(put.len())?;
+    let mut others: Vec<&Binding> = live.filter(|binding| !touched.contains(binding.key.as_str())).collect();
+    others.sort_by_key(|binding| std::cmp::Reverse((binding.expires_at_ms, &binding.key)));
+    let oldest: Vec<Change> = others.iter().skip(room).map(|binding| Change::Remove(binding.key.clone())).collect();
+    changes.extend(oldest);
+    Some(changes)
+}
+
+/// How long a contact is bound, seconds.
+fn granted_s(contact: &ContactRequest, flow: Flow) -> u32 {
+    let behind_nat = !flow.is_reliable() && contact.address != Some(flow.peer);
+    contact.expires_s.min(if behind_nat { NAT_EXPIRES_S } else { MAX_EXPIRES_S })
 }
 
 fn change(contact: &ContactRequest, request: &RegisterRequest, flow: Flow, holder: &str, now_ms: u64) -> Change {
@@ -90,7 +111,8 @@ fn change(contact: &ContactRequest, request: &RegisterRequest, flow: Flow, holde
         q: contact.q,
         call_id: request.call_id.clone(),
         cseq: request.cseq,
-        expires_at_ms: now_ms + u64::from(contact.expires_s.min(MAX_EXPIRES_S)) * 1_000,
+        from_tag: request.from_tag.clone(),
+        expires_at_ms: now_ms + u64::from(granted_s(contact, flow)) * 1_000,
         flow,
         holder: holder.to_owned(),
         user_agent: request.user_agent.clone(),

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::binding::{Aor, Binding, Flow};
+use super::binding::{Aor, Binding};
+use super::flow::Flow;
 
 /// A binding that went away by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn flow() -> Flow {
-    Flow::Udp { socket: 0, peer: "10.0.0.1:5060".parse().expect("an address") }
+    Flow::udp(0, "10.0.0.1:5060".parse().expect("an address"))
 }
 
 fn contact(number: u8, expires_s: u32) -> ContactRequest {
@@ -42,6 +42,7 @@ fn contact(number: u8, expires_s: u32) -> ContactRequest {
         uri: format!("sip:{number}@10.0.0.1"),
         params: String::new(),
         q: Quality(1_000),
+        address: Some(flow().peer),
         expires_s,
         instance: None,
         reg_id: None,
@@ -69,7 +70,12 @@ fn model(model: &Model, call: u8, cseq: u32, contacts: &[(u8, u32)], now_ms: u64
             next.insert(*number, (call, cseq, now_ms + u64::from((*expires).min(3_600)) * 1_000));
         }
     }
-    if next.len() > 10 { Err(Refusal::TooMany) } else { Ok(next) }
+    while next.len() > 10 {
+        let others = next.iter().filter(|(number, _)| contacts.iter().all(|(asked, _)| asked != *number));
+        let oldest = others.map(|(number, (_, _, end_ms))| (*end_ms, *number)).min();
+        next.remove(&oldest.ok_or(Refusal::TooMany)?.1);
+    }
+    Ok(next)
 }
 
 fn seen(bindings: &[Binding], now_ms: u64) -> Model {
@@ -118,7 +124,7 @@ proptest! {
                 }
             };
             let expected = model(&naive, call, cseq, &pairs, now_ms);
-            let request = RegisterRequest { call_id: call.to_string(), cseq, contacts, user_agent: String::new() };
+            let request = RegisterRequest { call_id: call.to_string(), cseq, contacts, from_tag: "t".into(), user_agent: String::new() };
             match (decide(&bindings, &request, flow(), "here", now_ms), expected) {
                 (Decision::Answer, Ok(_)) => {}
                 (Decision::Store(changes), Ok(next)) => {
@@ -142,13 +148,14 @@ proptest! {
         for (what, user, number, ms) in steps {
             let aor = Aor { realm: "r".into(), user: user.to_string() };
             let peer = "10.0.0.1:5060".parse().expect("an address");
-            let flow = Flow::Tcp { connection: u64::from(number % 3), peer };
+            let flow = Flow::tcp(u64::from(number % 3), peer);
             match what {
                 0 => {
                     let mut bindings = locations.all(&aor).to_vec();
                     let request = RegisterRequest {
                         call_id: "1".into(),
                         cseq: 1,
+                        from_tag: "t".into(),
                         contacts: Contacts::These(vec![contact(number, 60)]),
                         user_agent: String::new(),
                     };
@@ -176,4 +183,55 @@ proptest! {
             prop_assert!(locations.next_expiry_ms().is_none_or(|at_ms| at_ms > now_ms));
         }
     }
+}
+
+#[test]
+fn a_flow_is_read_and_written_as_registrars_before_and_after_do() {
+    let old = r#"{"transport":"udp","socket":1,"peer":"10.0.0.1:5060"}"#;
+    let peer = "10.0.0.1:5060".parse().expect("an address");
+    let flow: Flow = serde_json::from_str(old).expect("what the version before wrote");
+    assert_eq!(flow, Flow::udp(1, peer));
+    assert_eq!(serde_json::to_string(&flow).expect("written"), old);
+    let reached = Flow::tcp(7, peer).reached_at("10.0.0.9".parse().expect("an address"));
+    let text = serde_json::to_string(&reached).expect("written");
+    assert_eq!(text, r#"{"transport":"tcp","connection":7,"peer":"10.0.0.1:5060","local":"10.0.0.9"}"#);
+    assert_eq!(serde_json::from_str::<Flow>(&text).expect("read"), reached);
+}
+
+fn registering(call_id: &str, from_tag: &str, cseq: u32, contacts: Vec<ContactRequest>) -> RegisterRequest {
+    RegisterRequest {
+        call_id: call_id.into(),
+        cseq,
+        from_tag: from_tag.into(),
+        contacts: Contacts::These(contacts),
+        user_agent: String::new(),
+    }
+}
+
+#[test]
+fn a_restarted_phone_counts_anew() {
+    let mut bindings = Vec::new();
+    let first = registering("fixed", "before", 50, vec![contact(1, 600)]);
+    let Decision::Store(changes) = decide(&bindings, &first, flow(), "here", 0) else { panic!("stored") };
+    apply(&mut bindings, changes);
+    let late = registering("fixed", "before", 1, vec![contact(1, 600)]);
+    assert_eq!(decide(&bindings, &late, flow(), "here", 1), Decision::Refuse(Refusal::OutOfOrder));
+    let restarted = registering("fixed", "after", 1, vec![contact(1, 600)]);
+    assert!(matches!(decide(&bindings, &restarted, flow(), "here", 1), Decision::Store(_)));
+}
+
+#[test]
+fn a_phone_behind_nat_comes_back_before_it_is_forgotten() {
+    let granted = |contact: ContactRequest, flow: Flow| {
+        let request = registering("1", "t", 1, vec![contact]);
+        let Decision::Store(changes) = decide(&[], &request, flow, "here", 0) else { panic!("stored") };
+        let mut bindings = Vec::new();
+        apply(&mut bindings, changes);
+        bindings[0].expires_at_ms / 1_000
+    };
+    let behind = ContactRequest { address: Some("192.168.1.7:5060".parse().expect("an address")), ..contact(1, 600) };
+    assert_eq!(granted(contact(1, 600), flow()), 600);
+    assert_eq!(granted(behind.clone(), flow()), 60);
+    assert_eq!(granted(ContactRequest { address: None, ..behind.clone() }, flow()), 60);
+    assert_eq!(granted(behind, Flow::tcp(1, flow().peer)), 600, "a stream keeps the way open");
 }

@@ -1,5 +1,7 @@
 //! Forwarding: a request goes out on branches, responses come back (RFC 3261 16.6, 16.7).
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::clients::{ClientKey, Outgoing};
@@ -8,7 +10,7 @@ use super::route::{Plan, Target};
 use super::token::Token;
 use super::{Edge, Place, TIMER_C_MS, TimerKey, build};
 use crate::bindings::Flow;
-use crate::message::{Editor, FieldName, Message, Method, Reply, Request};
+use crate::message::{Editor, FieldName, Message, Method, NameAddr, Reply, Request};
 use crate::proxy::{Best, BranchEvent, Fork, ForkAction};
 use crate::transaction::{Kind, TRANSACTION_TIMEOUT_MS};
 
@@ -26,13 +28,21 @@ pub(super) struct ForkState {
     change: Change,
     reserve: Vec<Target>,
     branches: Vec<Branch>,
+    /// The To tag of the 2xx that went upstream: the one call that lives.
+    winner: Option<Vec<u8>>,
 }
 
 struct Branch {
     client: Option<ClientKey>,
     /// Its final failure, ready to go upstream.
     failure: Option<(u16, Vec<u8>)>,
+    /// Calls of this branch that were ended, by their To tag: the ACK, for a phone that repeats its 2xx.
+    released: BTreeMap<Vec<u8>, Vec<u8>>,
 }
+
+/// Most calls that one branch may begin: a phone begins one, a gateway that forks a few. More are not acknowledged and end
+/// by themselves.
+const MAX_RELEASED: usize = 8;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Change {
@@ -72,6 +82,7 @@ impl Edge {
             change: plan.change,
             reserve: plan.reserve,
             branches: Vec::with_capacity(plan.targets.len()),
+            winner: None,
         };
         self.forks.insert(id, state);
         for target in plan.targets {
@@ -84,7 +95,7 @@ impl Edge {
         let via = request.via.params.value("branch").unwrap_or_default();
         for target in &plan.targets {
             let hash =
-                fingerprint(&[via, request.via.sent_by, request.call_id, target.flow.peer().to_string().as_bytes()]);
+                fingerprint(&[via, request.via.sent_by, request.call_id, target.flow.peer.to_string().as_bytes()]);
             let bytes = self.outgoing(request.message, flow, target, &plan.change, &format!("z9hG4bKack{hash:016x}"));
             self.send(target.flow, bytes);
         }
@@ -162,7 +173,7 @@ impl Edge {
         let bytes = self.outgoing(&message, source, target, &change, &branch);
         let key = ClientKey { id: number, cancel: false };
         if let Some(state) = self.forks.get_mut(&id) {
-            state.branches.push(Branch { client: Some(key), failure: None });
+            state.branches.push(Branch { client: Some(key), failure: None, released: BTreeMap::new() });
         }
         if method == Method::Invite {
             self.timers.set(TimerKey::NoResponse(id, at), now_ms + self.settings.no_response_ms);
@@ -176,13 +187,13 @@ impl Edge {
     }
 
     fn is_gone(&self, flow: Flow) -> bool {
-        matches!(flow, Flow::Tcp { connection, .. } if !self.connections.contains(&connection))
+        flow.connection().is_some_and(|connection| !self.connections.contains(&connection))
     }
 
     fn act_fork(&mut self, id: u64, actions: Vec<ForkAction>, response: Option<&Message>, now_ms: u64) {
         for action in actions {
             match action {
-                ForkAction::Forward(_) => self.pass_upstream(id, response, now_ms),
+                ForkAction::Forward(at) => self.pass_upstream(id, at, response, now_ms),
                 ForkAction::Cancel(at) => self.cancel_branch(id, at, now_ms),
                 ForkAction::Answer(best) => self.answer_fork(id, best, now_ms),
                 ForkAction::TryNext => self.try_next(id, now_ms),
@@ -192,8 +203,14 @@ impl Edge {
         }
     }
 
-    fn pass_upstream(&mut self, id: u64, response: Option<&Message>, now_ms: u64) {
-        let (Some(state), Some(response)) = (self.forks.get(&id), response) else { return };
+    fn pass_upstream(&mut self, id: u64, at: usize, response: Option<&Message>, now_ms: u64) {
+        let (Some(state), Some(response)) = (self.forks.get_mut(&id), response) else { return };
+        if state.method == Method::Invite && response.status().is_some_and(|status| (200..300).contains(&status)) {
+            let tag = to_tag(response);
+            if state.winner.get_or_insert_with(|| tag.clone()) != &tag {
+                return self.release_branch(id, at, Some(response), now_ms);
+            }
+        }
         let (server, bytes) = (state.server, upstream(response, state.source));
         self.respond(server, response.status().unwrap_or(500), bytes, now_ms);
     }
@@ -232,14 +249,28 @@ impl Edge {
         self.begin_client(ClientKey { id: key.id, cancel: true }, outgoing, now_ms);
     }
 
+    /// Ends a call that a phone has begun and nobody waits for: ACK and BYE; for a repeat of its 2xx the ACK again.
     fn release_branch(&mut self, id: u64, at: usize, response: Option<&Message>, now_ms: u64) {
-        let numbers = [self.ids.next(), self.ids.next()].map(u64::from_be_bytes);
-        let branches = numbers.map(|number| format!("z9hG4bK{number:016x}.0"));
+        let Some(response) = response else { return };
+        let tag = to_tag(response);
         let client = self.client_of(id, at).and_then(|key| self.clients.get(&key));
-        let (Some(client), Some(response)) = (client, response) else { return };
+        let branch = self.forks.get(&id).and_then(|state| state.branches.get(at));
+        let (Some(client), Some(branch)) = (client, branch) else { return };
         let flow = client.flow;
-        let [ack_branch, bye_branch] = branches;
-        let Some([ack, bye]) = build::release(&client.bytes, response, [&ack_branch, &bye_branch]) else { return };
+        if let Some(ack) = branch.released.get(&tag) {
+            let ack = ack.clone();
+            return self.send(flow, ack);
+        }
+        if branch.released.len() == MAX_RELEASED {
+            return;
+        }
+        let invite = client.bytes.clone();
+        let numbers = [self.ids.next(), self.ids.next()].map(u64::from_be_bytes);
+        let [ack_branch, bye_branch] = numbers.map(|number| format!("z9hG4bK{number:016x}.0"));
+        let Some([ack, bye]) = build::release(&invite, response, [&ack_branch, &bye_branch]) else { return };
+        if let Some(branch) = self.forks.get_mut(&id).and_then(|state| state.branches.get_mut(at)) {
+            branch.released.insert(tag, ack.clone());
+        }
         self.send(flow, ack);
         let outgoing = Outgoing { flow, bytes: bye, branch: bye_branch, method: Method::Bye, owner: None };
         self.begin_client(ClientKey { id: numbers[1], cancel: false }, outgoing, now_ms);
@@ -285,7 +316,7 @@ impl Edge {
                 editor.add_first(line.as_bytes());
             }
         }
-        editor.stamp_top_via(source.peer());
+        editor.stamp_top_via(source.peer);
         editor.remove_first_items(FieldName::Route, change.remove_routes);
         if change.remove_last_route {
             editor.remove_last_item(FieldName::Route);
@@ -332,24 +363,39 @@ impl Edge {
         if first == second { vec![first] } else { vec![first, second] }
     }
 
-    /// How the other end of `flow` reaches us. Who is on this host is told a loopback address when we listen everywhere:
-    /// an Asterisk node that is known by 127.0.0.1 would come from another address otherwise, and not be trusted.
+    /// How the other end of `flow` reaches us: at the address it reached, when we listen on every one and no host was
+    /// configured. Who is on this host is told a loopback address in any case: an Asterisk node that is known by 127.0.0.1
+    /// would come from another address otherwise, and not be trusted.
     fn place(&self, flow: Flow) -> Place {
         let first = &self.settings.udp[0];
-        let place = match flow {
-            Flow::Udp { socket, .. } => self.settings.udp.get(usize::from(socket)).unwrap_or(first),
-            Flow::Tcp { .. } => self.settings.tcp.as_ref().unwrap_or(first),
+        let place = match flow.socket() {
+            Some(socket) => self.settings.udp.get(socket).unwrap_or(first),
+            None => self.settings.tcp.as_ref().unwrap_or(first),
         };
-        let local = flow.peer().ip();
-        if !local.is_loopback() || !self.settings.any_address_ports.contains(&place.port) {
+        if !self.settings.any_address_ports.contains(&place.port) {
             return place.clone();
         }
-        let host = match local {
-            std::net::IpAddr::V4(_) => "127.0.0.1",
-            std::net::IpAddr::V6(_) => "[::1]",
+        let host = match flow.peer.ip().to_canonical() {
+            IpAddr::V4(peer) if peer.is_loopback() => Some("127.0.0.1".to_owned()),
+            IpAddr::V6(peer) if peer.is_loopback() => Some("[::1]".to_owned()),
+            IpAddr::V4(_) | IpAddr::V6(_) => flow.local.filter(|_| !self.settings.advertised).map(written),
         };
-        Place { host: host.to_owned(), port: place.port }
+        Place { host: host.unwrap_or_else(|| place.host.clone()), port: place.port }
     }
+}
+
+/// An address as the host of a URI.
+fn written(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+/// What tells the calls apart that one INVITE began.
+fn to_tag(response: &Message) -> Vec<u8> {
+    let to = response.value(FieldName::To).and_then(NameAddr::parse);
+    to.and_then(|to| to.tag()).unwrap_or_default().to_vec()
 }
 
 /// A response as it goes on to the sender of the request: without our Via (16.7 step 3).

@@ -63,7 +63,7 @@ pub struct Place {
 /// What the shell decided before the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Our UDP sockets as others reach them, at least one; [`Flow::Udp`] counts them.
+    /// Our UDP sockets as others reach them, at least one; a flow's link counts them.
     pub udp: Vec<Place>,
     /// Our TCP listener as others reach it.
     pub tcp: Option<Place>,
@@ -71,6 +71,8 @@ pub struct Settings {
     pub aliases: BTreeSet<Place>,
     /// Ports on which every literal address means us (listeners on 0.0.0.0).
     pub any_address_ports: BTreeSet<u16>,
+    /// A host was configured to be reached by; otherwise a peer is told the address that it reached.
+    pub advertised: bool,
     /// The Asterisk nodes, by source address and port.
     pub nodes: Vec<SocketAddr>,
     /// Names this life of this process in bindings.
@@ -107,6 +109,8 @@ pub enum Effect {
         call_id: String,
         /// Its CSeq.
         cseq: u32,
+        /// Its From tag.
+        from_tag: String,
         /// The changes.
         changes: Vec<Change>,
     },
@@ -240,9 +244,8 @@ impl Edge {
     }
 
     /// A stream ended: its bindings are dropped and what waits for it fails.
-    pub fn closed(&mut self, connection: u64, peer: SocketAddr, now_ms: u64) {
-        self.connections.remove(&connection);
-        let flow = Flow::Tcp { connection, peer };
+    pub fn closed(&mut self, flow: Flow, now_ms: u64) {
+        self.connections.remove(&flow.link);
         for removed in self.locations.drop_flow(flow) {
             self.forget(removed);
         }
@@ -341,12 +344,10 @@ impl Edge {
     }
 
     fn is_reachable(&self, binding: &Binding) -> bool {
-        match binding.flow {
-            Flow::Udp { .. } => true,
-            Flow::Tcp { connection, .. } => {
-                binding.holder == self.settings.holder && self.connections.contains(&connection)
-            }
-        }
+        binding
+            .flow
+            .connection()
+            .is_none_or(|connection| binding.holder == self.settings.holder && self.connections.contains(&connection))
     }
 
     fn number(&mut self) -> u64 {

@@ -59,8 +59,16 @@ impl Edge {
                 };
                 let operation = self.number();
                 self.storing.insert(operation, waiting);
-                let (call_id, cseq) = (register.call_id, register.cseq);
-                self.effects.push_back(Effect::Store { operation, tenant, aor: proved, call_id, cseq, changes });
+                let RegisterRequest { call_id, cseq, from_tag, .. } = register;
+                self.effects.push_back(Effect::Store {
+                    operation,
+                    tenant,
+                    aor: proved,
+                    call_id,
+                    cseq,
+                    from_tag,
+                    changes,
+                });
             }
         }
     }

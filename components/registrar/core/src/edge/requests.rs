@@ -286,7 +286,7 @@ impl Edge {
     }
 
     fn is_node(&self, flow: Flow) -> bool {
-        matches!(flow, Flow::Udp { peer, .. } if self.settings.nodes.contains(&peer))
+        !flow.is_reliable() && self.settings.nodes.contains(&flow.peer)
     }
 }
 

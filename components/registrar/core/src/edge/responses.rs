@@ -36,7 +36,7 @@ impl Edge {
         let answers = other_life && method == Method::Invite && (200..300).contains(&response.status);
         match self.asking_node(message).filter(|_| answers) {
             Some(peer) => {
-                let flow = Flow::Udp { socket: 0, peer };
+                let flow = Flow::udp(0, peer);
                 self.send(flow, upstream(message, flow));
             }
             None => self.observe(Observation::Dropped("stray_response")),

@@ -84,7 +84,7 @@ impl Edge {
                 flow: binding.flow,
                 request_uri: Some(binding.contact.clone().into_bytes()),
                 token: Some(Token {
-                    node: Token::node_of(node.peer()),
+                    node: Token::node_of(node.peer),
                     phone: Token::phone_of(&binding.key),
                     aor: aor.clone(),
                 }),
@@ -105,7 +105,7 @@ impl Edge {
         let mut targets = (0..nodes.len()).map(|at| {
             let node = nodes[(first + at) % nodes.len()];
             Target {
-                flow: Flow::Udp { socket: 0, peer: node },
+                flow: Flow::udp(0, node),
                 request_uri: None,
                 token: Some(Token { node: Token::node_of(node), phone: phone_end, aor: aor.clone() }),
             }
@@ -144,7 +144,7 @@ impl Edge {
 
     fn node_flow(&self, token: &Token) -> Option<Flow> {
         let node = self.settings.nodes.iter().find(|node| Token::node_of(**node) == token.node)?;
-        Some(Flow::Udp { socket: 0, peer: *node })
+        Some(Flow::udp(0, *node))
     }
 }
 
@@ -163,5 +163,5 @@ impl super::Settings {
 fn literal_flow(uri: &Uri<'_>) -> Option<Flow> {
     let over_udp = uri.params.value("transport").is_none_or(|transport| transport.eq_ignore_ascii_case(b"udp"));
     let address = uri.host.address().filter(|_| over_udp && uri.is_sip())?;
-    Some(Flow::Udp { socket: 0, peer: (address, uri.port.unwrap_or(5060)).into() })
+    Some(Flow::udp(0, (address, uri.port.unwrap_or(5060)).into()))
 }

@@ -66,7 +66,7 @@ impl Edge {
     pub(super) fn answer_stateless(&mut self, method: Method, status: u16, reply: Reply<'_>, flow: Flow) {
         let tag = self.ids.tag();
         self.observe(Observation::Answered { method, status });
-        self.send(flow, reply.source(flow.peer()).to_tag(tag).finish());
+        self.send(flow, reply.source(flow.peer).to_tag(tag).finish());
     }
 
     /// Begins a server transaction and answers it at once.
@@ -80,7 +80,7 @@ impl Edge {
     pub(super) fn answer_server(&mut self, id: u64, status: u16, reply: Reply<'_>, now_ms: u64) {
         let Some(flow) = self.servers.get(&id).map(|server| server.flow) else { return };
         let reply = if status == 100 { reply } else { reply.to_tag(self.ids.tag()) };
-        self.respond(id, status, reply.source(flow.peer()).finish(), now_ms);
+        self.respond(id, status, reply.source(flow.peer).finish(), now_ms);
     }
 
     /// Gives a transaction these bytes as its latest response.

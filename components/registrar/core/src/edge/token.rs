@@ -5,7 +5,7 @@
 //! `<proof>.<node>.<phone>.<user>.<realm>`, all in hex; the proof is an HMAC, so a phone cannot name another end.
 
 use super::ids::fingerprint;
-use crate::bindings::{Aor, Flow};
+use crate::bindings::{Aor, Flow, Transport};
 use crate::digest::{NonceKey, hex};
 
 /// The two ends of a dialog.
@@ -39,9 +39,13 @@ impl Token {
     pub(super) fn write(&self, key: &NonceKey) -> String {
         let phone = match self.phone {
             PhoneEnd::Binding(binding) => format!("b{binding:x}"),
-            PhoneEnd::Flow(Flow::Udp { socket, peer }) => format!("u{socket:x}~{}", hex(peer.to_string().as_bytes())),
-            PhoneEnd::Flow(Flow::Tcp { connection, peer }) => {
-                format!("t{connection:x}~{}", hex(peer.to_string().as_bytes()))
+            PhoneEnd::Flow(Flow { transport, link, peer, local }) => {
+                let kind = match transport {
+                    Transport::Udp => 'u',
+                    Transport::Tcp => 't',
+                };
+                let local = local.map(|local| format!("~{}", hex(local.to_string().as_bytes()))).unwrap_or_default();
+                format!("{kind}{link:x}~{}{local}", hex(peer.to_string().as_bytes()))
             }
         };
         let (user, realm) = (hex(self.aor.user.as_bytes()), hex(self.aor.realm.as_bytes()));
@@ -74,14 +78,19 @@ fn read_phone(text: &str) -> Option<PhoneEnd> {
     if kind == "b" {
         return u64::from_str_radix(rest, 16).ok().map(PhoneEnd::Binding);
     }
-    let (number, peer) = rest.split_once('~')?;
-    let peer = unhex(peer)?.parse().ok()?;
-    let number = u64::from_str_radix(number, 16).ok()?;
-    match kind {
-        "u" => Some(PhoneEnd::Flow(Flow::Udp { socket: u16::try_from(number).ok()?, peer })),
-        "t" => Some(PhoneEnd::Flow(Flow::Tcp { connection: number, peer })),
-        _ => None,
-    }
+    let mut parts = rest.split('~');
+    let link = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let peer = unhex(parts.next()?)?.parse().ok()?;
+    let local = match parts.next() {
+        Some(local) => Some(unhex(local)?.parse().ok()?),
+        None => None,
+    };
+    let transport = match kind {
+        "u" => Transport::Udp,
+        "t" => Transport::Tcp,
+        _ => return None,
+    };
+    parts.next().is_none().then_some(PhoneEnd::Flow(Flow { transport, link, peer, local }))
 }
 
 fn unhex(text: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! `name-addr` and `addr-spec` with parameters: From, To, Contact, Route (RFC 3261 20.10, 25.1).
 
-use super::scan::{Params, is_space, is_token_byte, quoted_end, trim};
+use super::scan::{Params, is_space, quoted_end, trim};
 use super::uri::Uri;
 
 /// An address with its URI and header parameters.
@@ -52,7 +52,8 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// A display name without quotes is made of tokens; UTF-8 in it is common and harmless.
+/// A display name without quotes is made of tokens (25.1); phones send `Muster, Ana <sip:...>` and UTF-8 as well. What is
+/// before the bracket means nothing to us, so only what could hide another bracket is refused.
 fn is_name_byte(byte: u8) -> bool {
-    is_token_byte(byte) || byte >= 0x80
+    byte > 0x20 && byte != 0x7f && !matches!(byte, b'<' | b'>' | b'"')
 }

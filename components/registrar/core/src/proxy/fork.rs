@@ -3,11 +3,12 @@
 //! ```text
 //! branch   Calling -1xx-> Proceeding -2xx-> Answered
 //!          Calling, Proceeding -3xx..6xx, no response, flow gone, timer C-> Failed
-//! upstream nothing yet -2xx-> answered (every further 2xx passes too)
+//! upstream nothing yet -2xx-> answered (repeats by the same branch pass too)
 //!          nothing yet -all branches failed-> next target, or the best failure
 //! ```
 //! A branch that is to be cancelled before it has said anything is cancelled when it does (9.1). A 2xx that comes after
-//! another answer went upstream is [`ForkAction::Release`]d: nobody would ever hang that call up.
+//! another answer went upstream, of a phone that was slower or of a call that was given up, is [`ForkAction::Release`]d:
+//! nobody else would ever acknowledge it and hang it up.
 
 use crate::transaction::Kind;
 
@@ -91,6 +92,15 @@ impl Branch {
     }
 }
 
+/// The final answer that went upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upstream {
+    /// The 2xx of this branch.
+    Success(usize),
+    /// A failure, or nothing at all and never will.
+    Failure,
+}
+
 /// The response context of one request.
 #[derive(Clone, Debug)]
 pub struct Fork {
@@ -98,8 +108,8 @@ pub struct Fork {
     branches: Vec<Branch>,
     /// Targets that may be tried when all branches failed.
     reserve: usize,
-    /// The class of what went upstream: true for 2xx.
-    answered: Option<bool>,
+    /// What went upstream.
+    answered: Option<Upstream>,
     cancelled: bool,
 }
 
@@ -163,11 +173,11 @@ impl Fork {
     fn success(&mut self, at: usize) -> Vec<ForkAction> {
         self.branches[at].state = BranchState::Answered;
         match (self.answered, self.kind) {
-            (Some(false), Kind::Invite) => vec![ForkAction::Release(at)],
             (Some(_), Kind::NonInvite) => Vec::new(),
-            (Some(true), Kind::Invite) => vec![ForkAction::Forward(at)],
+            (Some(Upstream::Success(winner)), Kind::Invite) if winner == at => vec![ForkAction::Forward(at)],
+            (Some(Upstream::Success(_) | Upstream::Failure), Kind::Invite) => vec![ForkAction::Release(at)],
             (None, Kind::Invite | Kind::NonInvite) => {
-                self.answered = Some(true);
+                self.answered = Some(Upstream::Success(at));
                 let mut actions = vec![ForkAction::Forward(at)];
                 actions.extend(self.cancel_pending());
                 actions
@@ -233,7 +243,7 @@ impl Fork {
             self.reserve -= 1;
             return Some(ForkAction::TryNext);
         }
-        self.answered = Some(false);
+        self.answered = Some(Upstream::Failure);
         Some(match (heard, status) {
             _ if self.cancelled && (!heard || status == 408) => ForkAction::Answer(Best::Status(487)),
             (false, 408) if self.kind == Kind::NonInvite => ForkAction::GiveUp,

@@ -213,9 +213,21 @@ fn all_phones_ring_and_the_first_wins() {
         texts(&won),
         [format!("{NODE} SIP/2.0 200 Whatever"), format!("{PHONE} CANCEL sip:100@10.0.0.5:5062 SIP/2.0")]
     );
-    // Both answered at the same moment: the caller hears of both (16.7 step 5).
-    let also = world.receive(out[1].0, &response_to(&first, 200, "sip:100@10.0.0.5:5062"));
-    assert_eq!(texts(&also), [format!("{NODE} SIP/2.0 200 Whatever")]);
+    // Both answered at the same moment: the slower one is thanked and hung up on, by us and once.
+    let slower = response_to(&first, 200, "sip:100@10.0.0.5:5062").replace(";tag=p1", ";tag=slow");
+    let also = world.receive(out[1].0, &slower);
+    let contact = "sip:100@10.0.0.5:5062";
+    assert_eq!(texts(&also), [format!("{PHONE} ACK {contact} SIP/2.0"), format!("{PHONE} BYE {contact} SIP/2.0")]);
+    let repeated = world.receive(out[1].0, &slower);
+    assert_eq!(texts(&repeated), [format!("{PHONE} ACK {contact} SIP/2.0")]);
+    assert_eq!(repeated[0].1.bytes(), also[0].1.bytes());
+    // A gateway that forked by itself begins a second call on the branch that won.
+    let other = response_to(&second, 200, "sip:100@10.0.0.6:5062").replace(";tag=p1", ";tag=p2");
+    let ended = texts(&world.receive(out[2].0, &other));
+    assert_eq!(ended.len(), 2, "{ended:?}");
+    assert!(ended[1].contains("BYE"), "{ended:?}");
+    let repeated = world.receive(out[2].0, &response_to(&second, 200, "sip:100@10.0.0.6:5062"));
+    assert_eq!(texts(&repeated), [format!("{NODE} SIP/2.0 200 Whatever")]);
 }
 
 #[test]
@@ -273,7 +285,7 @@ fn invite_as_other(branch: &str, more: &str) -> String {
 fn a_phone_on_tcp_that_is_gone_is_unreachable_at_once() {
     let mut world = World::new();
     let peer = "10.0.0.9:40000".parse().expect("an address");
-    let flow = Flow::Tcp { connection: 3, peer };
+    let flow = Flow::tcp(3, peer);
     world.edge.opened(3);
     let answer = world.register("100", flow, "<sip:100@10.0.0.9:40000;transport=tcp>", 1);
     assert_eq!(answer.status(), Some(200));
@@ -284,7 +296,7 @@ fn a_phone_on_tcp_that_is_gone_is_unreachable_at_once() {
         2,
         "the transports differ"
     );
-    world.edge.closed(3, peer, world.now_ms);
+    world.edge.closed(flow, world.now_ms);
     let told = world.drain();
     assert_eq!(texts(&told), [format!("{NODE} SIP/2.0 480 Temporarily Unavailable")]);
     assert_eq!(world.forgotten.len(), 1);

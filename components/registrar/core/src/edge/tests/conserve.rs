@@ -58,7 +58,7 @@ impl Run {
                 let at = self.below(self.ringing.len());
                 let (flow, invite) = self.ringing[at].clone();
                 let status = [100, 180, 183, 200, 200, 486, 503, 600][self.below(8)];
-                self.feed(flow, &response_to(&invite, status, &format!("sip:100@{}", flow.peer())));
+                self.feed(flow, &response_to(&invite, status, &format!("sip:100@{}", flow.peer)));
             }
             _ => {
                 let ms = [10, 300, 1_000, 5_000, 40_000][self.below(5)];

@@ -113,15 +113,18 @@ fn an_old_register_that_comes_late_changes_nothing() {
     assert_eq!(world.edge.bindings(&aor("100")).len(), 1);
 }
 
+/// A softphone that comes with another port after each restart leaves dead bindings behind.
 #[test]
-fn ten_bindings_and_no_more() {
+fn the_eleventh_binding_replaces_the_oldest() {
     let mut world = World::new();
-    for phone in 1..=10 {
-        let address = format!("10.0.1.{phone}:5060");
+    for port in 1..=13 {
+        world.now_ms += 1_000;
+        let address = format!("10.0.1.1:{}", 5_000 + port);
         assert_eq!(world.register("100", udp(&address), &format!("<sip:100@{address}>"), 1).status(), Some(200));
     }
-    let address = "10.0.1.11:5060";
-    assert_eq!(world.register("100", udp(address), &format!("<sip:100@{address}>"), 1).status(), Some(403));
+    let ports: Vec<u16> = world.edge.bindings(&aor("100")).iter().map(|binding| binding.flow.peer.port()).collect();
+    assert_eq!(ports.len(), 10);
+    assert!((5_004..=5_013).all(|port| ports.contains(&port)), "{ports:?}");
 }
 
 #[test]
@@ -189,11 +192,33 @@ fn instances_and_lists_of_contacts() {
     let answer = world.register("100", udp(PHONE), contact, 1);
     let text = String::from_utf8_lossy(answer.bytes()).into_owned();
     assert!(text.contains(
-        "Contact: <sip:a@1.2.3.4;transport=ws>;+sip.ice;reg-id=1;+sip.instance=\"<urn:uuid:7>\";expires=600\r\n"
+        "Contact: <sip:a@1.2.3.4;transport=ws>;+sip.ice;reg-id=1;+sip.instance=\"<urn:uuid:7>\";expires=60\r\n"
     ));
-    assert!(text.contains("Contact: <sip:b@[2001:db8::1]:5070>;q=0.500;expires=600\r\n"), "{text}");
+    assert!(text.contains("Contact: <sip:b@[2001:db8::1]:5070>;q=0.500;expires=60\r\n"), "{text}");
     // The same instance from elsewhere replaces its binding.
     let moved = "<sip:a@5.6.7.8;transport=ws>;reg-id=1;+sip.instance=\"<urn:uuid:7>\"";
     world.register("100", udp("10.0.0.7:5062"), moved, 1);
     assert_eq!(world.edge.bindings(&aor("100")).len(), 2);
+}
+
+/// What phones send although the RFC has it otherwise; none of it is a reason to refuse a registration.
+#[test]
+fn odd_but_clear_registrations_are_accepted() {
+    let long = format!("<sip:100@{PHONE};pn-prid={}>", "x".repeat(1_900));
+    let plain = format!("<sip:100@{PHONE}>");
+    let cases: [(&str, &str, &str); 4] = [
+        ("a comma in an unquoted name", "From: <", "From: Muster, Ana <"),
+        ("a date in UTC", "Max-Forwards: 70", "Max-Forwards: 70\r\nDate: Fri, 01 Jan 2010 16:00:00 UTC"),
+        ("raw UTF-8 in a name", "From: <", "From: J\u{fc}rgen <"),
+        ("a long contact", plain.as_str(), long.as_str()),
+    ];
+    for (what, from, to) in cases {
+        let mut world = World::new();
+        let flow = udp(PHONE);
+        let odd = |cseq: u32, more: &str| register_text("100", flow, &plain, cseq, more).replace(from, to);
+        let challenge = only(world.receive(flow, &odd(1, "")));
+        assert_eq!(challenge.status(), Some(401), "{what}");
+        let line = authorization("Authorization", Algorithm::Sha256, "100", "REGISTER", &nonce_of(&challenge), 1);
+        assert_eq!(only(world.receive(flow, &odd(2, &line))).status(), Some(200), "{what}");
+    }
 }

@@ -26,7 +26,7 @@ pub(super) struct World {
 }
 
 pub(super) fn udp(address: &str) -> Flow {
-    Flow::Udp { socket: 0, peer: address.parse().expect("an address") }
+    Flow::udp(0, address.parse().expect("an address"))
 }
 
 pub(super) fn aor(user: &str) -> Aor {
@@ -44,6 +44,7 @@ pub(super) fn settings() -> Settings {
         tcp: Some(Place { host: "127.0.0.1".into(), port: 5060 }),
         aliases: BTreeSet::new(),
         any_address_ports: BTreeSet::new(),
+        advertised: true,
         nodes: [NODE, NODE_2].iter().map(|node| node.parse::<SocketAddr>().expect("an address")).collect(),
         holder: "here".into(),
         no_response_ms: 2_000,
@@ -115,8 +116,8 @@ impl World {
                     self.sent.push((flow, bytes));
                     out.push((flow, message));
                 }
-                Effect::Store { operation, aor, call_id, cseq, changes, .. } => {
-                    let result = self.store(&aor, &call_id, cseq, changes);
+                Effect::Store { operation, aor, call_id, cseq, from_tag, changes, .. } => {
+                    let result = self.store(&aor, (&call_id, &from_tag, cseq), changes);
                     self.edge.stored(operation, result, self.now_ms);
                 }
                 Effect::Forget { binding, .. } => self.forgotten.push(*binding),
@@ -126,7 +127,7 @@ impl World {
         out
     }
 
-    fn store(&mut self, aor: &Aor, call_id: &str, cseq: u32, changes: Vec<Change>) -> StoreResult {
+    fn store(&mut self, aor: &Aor, marks: (&str, &str, u32), changes: Vec<Change>) -> StoreResult {
         if self.store_away {
             return StoreResult::Unavailable;
         }
@@ -134,7 +135,7 @@ impl World {
         bindings.retain(|binding| binding.expires_at_ms > self.now_ms);
         for change in changes {
             let at = bindings.iter().position(|binding| binding.key == change.key());
-            if at.is_some_and(|at| bindings[at].call_id == call_id && bindings[at].cseq >= cseq) {
+            if at.is_some_and(|at| bindings[at].is_newer_than(marks.0, marks.1, marks.2)) {
                 return StoreResult::Refused(Refusal::OutOfOrder);
             }
             match (change, at) {
@@ -172,7 +173,7 @@ pub(super) fn only(mut messages: Vec<(Flow, Message)>) -> Message {
 }
 
 pub(super) fn register_text(user: &str, flow: Flow, contact: &str, cseq: u32, more: &str) -> String {
-    let peer = flow.peer();
+    let peer = flow.peer;
     let transport = if flow.is_reliable() { "TCP" } else { "UDP" };
     let contact = if contact.is_empty() { String::new() } else { format!("Contact: {contact}\r\n") };
     format!(
@@ -247,7 +248,7 @@ pub(super) fn texts(messages: &[(Flow, Message)]) -> Vec<String> {
         .iter()
         .map(|(flow, message)| {
             let first = String::from_utf8_lossy(message.bytes()).lines().next().unwrap_or_default().to_owned();
-            format!("{} {first}", flow.peer())
+            format!("{} {first}", flow.peer)
         })
         .collect()
 }
