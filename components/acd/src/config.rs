@@ -82,7 +82,12 @@ fn read_router(env: &mut Reader) -> Option<router::Config> {
         .number("RINGDOWN_ACD_KEEP_ENDED_S", 1..=604_800_u64)
         .default(3_600)
         .unit("s")
-        .about("How long an ended interaction can be read in Redis. About 8 kB each.")
+        .about("How long an ended interaction can be read in Redis.")
+        .read();
+    let ended_most = env
+        .number("RINGDOWN_ACD_KEEP_ENDED_MOST", 100..=1_000_000_usize)
+        .default(20_000)
+        .about("Most ended interactions of a tenant that can be read in Redis, about 8 kB each; the oldest go first.")
         .read();
     let journal = env
         .number("RINGDOWN_ACD_JOURNAL_LENGTH", 1_000..=10_000_000_u64)
@@ -94,6 +99,7 @@ fn read_router(env: &mut Reader) -> Option<router::Config> {
         replicas: replicas?,
         batch: batch?,
         ended_kept: Duration::from_secs(ended_s?),
+        ended_most: ended_most?,
         journal_length: journal?,
     })
 }

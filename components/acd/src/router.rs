@@ -27,7 +27,7 @@ mod remembered;
 mod tenure;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringdown_domain::TenantId;
@@ -52,6 +52,8 @@ pub struct Config {
     pub batch: usize,
     /// How long an ended interaction can be read.
     pub ended_kept: Duration,
+    /// Most ended interactions of a tenant that can be read.
+    pub ended_most: usize,
     /// Journal entries kept, about.
     pub journal_length: u64,
 }
@@ -65,6 +67,7 @@ impl Config {
     fn retention(&self) -> Retention {
         Retention {
             ended_s: self.ended_kept.as_secs().max(1),
+            ended_most: self.ended_most,
             journal: self.journal_length,
             outcomes: Self::OUTCOMES,
             voice: Self::VOICE,
@@ -79,15 +82,50 @@ struct Shared {
     pool: RedisPool,
     life: Life,
     metrics: RouterMetrics,
+    acknowledged: Acknowledged,
     /// Names this run of this process in leases.
     holder: String,
+}
+
+/// What this process saw acknowledged last for each tenant, kept from one of its tenures to the next, as long as nobody else held
+/// one in between: a Redis that was restarted and has that commit has lost nothing.
+#[derive(Clone, Debug, Default)]
+struct Acknowledged(Arc<Mutex<HashMap<TenantId, LastCommit>>>);
+
+/// The number of a commit, and the epoch of the last lease this process held without a gap since.
+#[derive(Clone, Copy, Debug)]
+struct LastCommit {
+    number: u64,
+    epoch: u64,
+}
+
+impl Acknowledged {
+    /// This process has the lease of this epoch. After somebody else's its knowledge is worth nothing.
+    fn take_up(&self, tenant: TenantId, epoch: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get_mut(&tenant) {
+            Some(last) if last.epoch + 1 == epoch => last.epoch = epoch,
+            Some(_) => drop(known.remove(&tenant)),
+            None => {}
+        }
+    }
+
+    fn note(&self, tenant: TenantId, epoch: u64, number: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, LastCommit { number, epoch });
+    }
+
+    /// Whether a Redis that counts `commits` has everything that was acknowledged. Not so when this process does not know.
+    fn is_there(&self, tenant: TenantId, commits: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).is_some_and(|last| last.number <= commits)
+    }
 }
 
 /// Starts the duty's tasks; they end at shutdown.
 pub fn start(config: Config, pool: RedisPool, life: &Life) {
     let holder = format!("{}/{}/{:08x}", life.node(), std::process::id(), u32::from_le_bytes(entropy::bytes()));
     let metrics = RouterMetrics::register(life.metrics());
-    let shared = Shared { config, pool, life: life.clone(), metrics, holder };
+    let acknowledged = Acknowledged::default();
+    let shared = Shared { config, pool, life: life.clone(), metrics, acknowledged, holder };
     life.spawn("router redis", watch_redis(shared.clone()));
     life.spawn("router", supervise(shared));
 }
@@ -155,4 +193,23 @@ fn start_tenant(shared: &Shared, config: Arc<CompiledConfig>) -> Running {
     let contender = Contender::new(shared.clone(), tenant, receiver, stop.clone());
     shared.life.spawn_finite(format!("router {tenant}"), contender.run());
     Running { configs: sender, stop }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_acknowledged_is_known_until_somebody_else_routed() {
+        let (known, tenant) = (Acknowledged::default(), TenantId::from_parts(1, &[1; 10]));
+        known.take_up(tenant, 1);
+        assert!(!known.is_there(tenant, 100), "nobody knows");
+        known.note(tenant, 1, 7);
+        known.take_up(tenant, 2);
+        known.take_up(tenant, 3);
+        assert!(known.is_there(tenant, 7) && known.is_there(tenant, 8), "nothing is missing");
+        assert!(!known.is_there(tenant, 6), "the seventh is lost");
+        known.take_up(tenant, 5);
+        assert!(!known.is_there(tenant, 8), "epoch 4 was somebody else's, who may have seen more acknowledged");
+    }
 }

@@ -20,6 +20,7 @@ mod classic;
 mod config;
 mod effects;
 mod event;
+mod fence;
 mod listing;
 mod metrics;
 mod node;
@@ -32,11 +33,13 @@ use std::time::Duration;
 
 use ringdown_redis_store::{CommandClient, Lease, LeaseKeys, RedisPool, keys};
 use ringdown_service::{Life, Readiness, entropy};
+use tokio_util::task::TaskTracker;
 
 pub use config::Config;
 
 use ari::Ari;
 use classic::Opens;
+use fence::Fence;
 use metrics::VoiceMetrics;
 use node::Node;
 use socket::Gate;
@@ -44,7 +47,7 @@ use socket::Gate;
 /// How often a standby looks for the lease.
 const CONTEND_EVERY: Duration = Duration::from_millis(200);
 
-/// What every part of the duty shares.
+/// What every part of the duty shares under one ownership of the node.
 #[derive(Clone)]
 struct Shared {
     life: Life,
@@ -54,6 +57,38 @@ struct Shared {
     metrics: VoiceMetrics,
     config: Config,
     gate: Gate,
+    fence: Fence,
+    /// The tasks that carry out orders under this ownership.
+    orders: TaskTracker,
+}
+
+/// What lasts from one ownership to the next.
+#[derive(Clone)]
+struct Duty {
+    life: Life,
+    pool: RedisPool,
+    ari: Ari,
+    client: CommandClient,
+    metrics: VoiceMetrics,
+    config: Config,
+    gate: Gate,
+}
+
+impl Duty {
+    /// The same under one ownership.
+    fn within(&self, fence: Fence) -> Shared {
+        Shared {
+            life: self.life.clone(),
+            pool: self.pool.clone(),
+            ari: self.ari.within(fence.clone()),
+            client: self.client.clone(),
+            metrics: self.metrics.clone(),
+            config: self.config.clone(),
+            gate: self.gate.clone(),
+            fence,
+            orders: TaskTracker::new(),
+        }
+    }
 }
 
 /// Opens the websocket's port and starts the duty's tasks; they end at shutdown.
@@ -78,21 +113,21 @@ pub async fn start(config: Config, pool: RedisPool, life: &Life) -> anyhow::Resu
     };
     let request = classic::request(&config)?;
     life.spawn("voice websocket", classic::run(request, opens, gate.clone(), metrics.clone(), life.clone()));
-    let shared = Shared { life: life.clone(), pool, ari, client, metrics, config, gate };
-    life.spawn("voice", contend(shared));
+    let duty = Duty { life: life.clone(), pool, ari, client, metrics, config, gate };
+    life.spawn("voice", contend(duty));
     Ok(())
 }
 
 /// Owns the node whenever the lease can be had.
-async fn contend(shared: Shared) -> anyhow::Result<()> {
-    let shutdown = shared.life.shutdown();
-    let readiness = shared.life.readiness("voice");
-    let name = &shared.config.node;
+async fn contend(duty: Duty) -> anyhow::Result<()> {
+    let shutdown = duty.life.shutdown();
+    let readiness = duty.life.readiness("voice");
+    let name = &duty.config.node;
     let names = LeaseKeys { lease: keys::node_lease(name), epoch: keys::node_epoch(name) };
-    let holder = format!("{}/{}", shared.life.node(), std::process::id());
+    let holder = format!("{}/{}", duty.life.node(), std::process::id());
     while !shutdown.is_requested() {
-        match Lease::acquire(&shared.pool, &names, &holder, shared.config.lease_ttl).await {
-            Ok(Some(lease)) => own(&shared, lease, &readiness).await,
+        match Lease::acquire(&duty.pool, &names, &holder, duty.config.lease_ttl).await {
+            Ok(Some(lease)) => Box::pin(own(&duty, lease, &readiness)).await,
             Ok(None) => readiness.ready(),
             Err(error) => readiness.waiting(error.to_string()),
         }
@@ -105,18 +140,28 @@ async fn contend(shared: Shared) -> anyhow::Result<()> {
 }
 
 /// One ownership, from recovery to loss or shutdown.
-async fn own(shared: &Shared, lease: Lease, readiness: &Readiness) {
+async fn own(duty: &Duty, lease: Lease, readiness: &Readiness) {
     let lease = Arc::new(lease);
-    log::info!(node:% = shared.config.node, epoch = lease.epoch(); "this process owns the media node");
-    shared.metrics.ownerships.inc();
-    match Node::recover(shared.clone()).await {
-        Ok(node) => node.run(&lease, readiness).await,
-        Err(error) => readiness.waiting(error.to_string()),
+    let fence = Fence::raise(Arc::clone(&lease), duty.pool.clone(), &duty.life);
+    log::info!(node:% = duty.config.node, epoch = lease.epoch(); "this process owns the media node");
+    duty.metrics.ownerships.inc();
+    let shared = &duty.within(fence.clone());
+    let recovered = fence.while_held(Box::pin(Node::recover(shared.clone()))).await;
+    match recovered {
+        Some(Ok(node)) => node.run(readiness).await,
+        Some(Err(error)) => readiness.waiting(error.to_string()),
+        None => {}
     }
     shared.metrics.counted.set(0);
     shared.gate.close();
+    // Orders that were given are carried out before somebody else may give any.
+    shared.orders.close();
+    if fence.while_held(tokio::time::timeout(shared.config.lease_ttl, shared.orders.wait())).await.is_none() {
+        log::warn!(node:% = duty.config.node; "orders that were on their way are left to the next owner");
+    }
+    fence.end();
     if let Err(error) = lease.release(&shared.pool).await {
         log::debug!(error:% = error; "the node's lease was not given up; it ends by itself");
     }
-    log::info!(node:% = shared.config.node; "this process does not own the media node any more");
+    log::info!(node:% = duty.config.node; "this process does not own the media node any more");
 }

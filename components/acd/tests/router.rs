@@ -17,13 +17,13 @@ use ringdown_redis_store::{
     Answer, CommandClient, ConfigWriter, RedisOptions as StoreOptions, RedisPool, Retry, StoreMetrics, StreamEntry,
     StreamReader, StreamStart, keys, redis, snapshot,
 };
-use ringdown_test_support::{Daemon, PrivateRedis, RedisOptions, wait_until, workspace_binary};
+use ringdown_test_support::{Appendfsync, Daemon, PrivateRedis, RedisOptions, wait_until, workspace_binary};
 
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// A tenant with two agents (1: sales; 2: sales, support), a Redis and an acd.
 struct House {
-    _redis: PrivateRedis,
+    redis: PrivateRedis,
     acd: Daemon,
     pool: RedisPool,
     client: CommandClient,
@@ -90,22 +90,29 @@ fn call(number: u8, needs: &str, node: Option<&str>) -> Command {
 
 impl House {
     async fn new() -> Self {
-        let redis = PrivateRedis::start(RedisOptions::default()).await.unwrap();
+        Self::with(&[]).await
+    }
+
+    /// With further variables of the acd.
+    async fn with(variables: &[(&str, &str)]) -> Self {
+        // A killed Redis keeps everything only so.
+        let options = RedisOptions { appendfsync: Appendfsync::Always, ..RedisOptions::default() };
+        let redis = PrivateRedis::start(options).await.unwrap();
         let pool = RedisPool::new(StoreOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
         let writer = ConfigWriter::new(pool.clone());
         writer.write(&config(1)).await.unwrap();
         writer.flip(&config(1), None).await.unwrap();
         let (client, tail) = CommandClient::new(pool.clone(), "test".to_owned());
         tokio::spawn(tail.run(std::future::pending()));
-        let mut acd = Daemon::builder(workspace_binary("ringdown-acd").unwrap())
+        let acd = Daemon::builder(workspace_binary("ringdown-acd").unwrap())
             .unwrap()
             .env("RINGDOWN_REDIS_URL", redis.url())
             .env("RINGDOWN_ACD_DUTIES", "router")
-            .env("RINGDOWN_ACD_LEASE_MS", "500")
-            .start()
-            .unwrap();
+            .env("RINGDOWN_ACD_LEASE_MS", "500");
+        let acd = variables.iter().fold(acd, |acd, (name, value)| acd.env(*name, *value));
+        let mut acd = acd.start().unwrap();
         acd.wait_ready(LIMIT).await.unwrap();
-        Self { _redis: redis, acd, pool, client, next: std::cell::Cell::new(0) }
+        Self { redis, acd, pool, client, next: std::cell::Cell::new(0) }
     }
 
     async fn ask(&self, command: Command) -> Outcome {
@@ -258,6 +265,63 @@ async fn a_repeated_command_gets_its_first_outcome_also_from_a_successor() {
     assert_eq!(snapshot::read(&house.pool, tenant()).await.unwrap().interactions.len(), 1);
     let journal = house.journal().await;
     assert!(journal.iter().zip(1..).all(|(entry, seq)| entry.seq == seq), "gapless over the take-over");
+}
+
+#[tokio::test]
+async fn a_successor_answers_for_what_ended_and_does_not_do_it_again() {
+    let mut house = House::new().await;
+    house.ready(1).await;
+    let (_, offer) = offered(&house.ask(call(1, "sales", None)).await).unwrap();
+    house.end(1, EndReason::Completed).await.unwrap();
+    house.acd.kill9().unwrap();
+    house.acd.restart().unwrap();
+    let accept = house.ask(Command::AcceptOffer { interaction: interaction(1), offer }).await;
+    assert_eq!(accept.result.map_err(|refusal| refusal.code), Err(RefusalCode::InteractionEnded));
+    assert_eq!(house.end(1, EndReason::Completed).await, Ok(Done::Unchanged));
+    // Another command than the first: the memory of commands does not help.
+    let again = house.ask(call(1, "sales", None)).await;
+    assert_eq!(again.result.map_err(|refusal| refusal.code), Err(RefusalCode::DuplicateInteraction));
+    assert!(snapshot::read(&house.pool, tenant()).await.unwrap().interactions.is_empty());
+}
+
+#[tokio::test]
+async fn records_of_what_ended_are_bounded_and_the_oldest_go_first() {
+    let house = House::with(&[("RINGDOWN_ACD_KEEP_ENDED_MOST", "100")]).await;
+    for number in 1..=103 {
+        house.ask(call(number, "sales", None)).await.result.unwrap();
+        house.end(number, EndReason::Abandoned).await.unwrap();
+    }
+    for (number, is_there) in [(1, false), (3, false), (4, true), (103, true)] {
+        for key in [keys::interaction(tenant(), interaction(number)), keys::history(tenant(), interaction(number))] {
+            let mut exists = redis::cmd("EXISTS");
+            exists.arg(&key);
+            assert_eq!(house.query::<bool>(&exists).await, is_there, "{key}");
+        }
+    }
+    let again = house.ask(call(1, "sales", None)).await;
+    assert_eq!(
+        again.result.map_err(|refusal| refusal.code),
+        Err(RefusalCode::DuplicateInteraction),
+        "though unreadable"
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_nothing_keeps_the_journals_epoch() {
+    let mut house = House::new().await;
+    house.ready(1).await;
+    let before = snapshot::read_router(&house.pool, tenant()).await.unwrap().unwrap();
+    house.redis.kill9().unwrap();
+    // Longer than the lease: the router must come back to it.
+    let gone = async || house.acd.get("/readyz").await.is_ok_and(|answer| answer.status != 200).then_some(());
+    wait_until(LIMIT, "the acd notices", gone).await;
+    house.redis.restart().await.unwrap();
+    let after = wait_until(LIMIT, "another tenure", async || {
+        house.ready(1).await;
+        let record = snapshot::read_router(&house.pool, tenant()).await.ok()??;
+        (record.epoch > before.epoch).then_some(record)
+    });
+    assert_eq!(after.await.journal_epoch, before.journal_epoch);
 }
 
 #[tokio::test]

@@ -32,48 +32,48 @@ pub(crate) enum Command {
     Up(Box<Up>),
     /// Stop what `up` runs
     Down(Down),
-    /// Say the addresses of the API, for phones and for trunks
+    /// Show the addresses of the API, for phones and for trunks, and the administrator's password the first time
     Announce,
-    /// Get this host's operator a token of its own, by the first administrator's log-in (first boot does it)
+    /// Create this host's operator token by logging in as the first administrator (first boot does this)
     Enrol,
-    /// Say how every part is
+    /// Show the state of every part
     Status(Status),
-    /// Look for what is wrong with this host and its installation, and say what to do
+    /// Check this host and its installation, and explain how to fix what is wrong
     Doctor(Doctor),
-    /// Pack what somebody who helps has to see: versions, units, journals, configuration; no secret, no caller
+    /// Create a support archive: versions, units, journals, configuration; contains no secrets and no caller data
     SupportBundle(SupportBundle),
-    /// Simulate load; ends with a table, and with an error when anything was lost
+    /// Simulate load; prints a table and fails when anything was lost
     Sim(Sim),
-    /// Tell what happened to an interaction, and why
+    /// Explain what happened to an interaction, and why
     Explain(Explain),
-    /// Take this host out of work, to another version, or away from its data
+    /// Drain this host, replace its version, or release its data volume
     Host(Host),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Up {
-    /// Go to the background once everything is healthy
+    /// Return once everything is healthy and keep running in the background
     #[arg(long)]
     pub(crate) detach: bool,
-    /// The folder of the daemons' programs [default: the one of this program]
+    /// Folder of the daemons' programs [default: this program's]
     #[arg(long, env = "RINGDOWN_BIN_DIR", value_name = "FOLDER")]
     pub(crate) bin_dir: Option<PathBuf>,
-    /// The root folder Asterisk runs from [default: / when it is installed, else the one first boot makes]
+    /// Root folder Asterisk runs from [default: / when it is installed, else the one first boot makes]
     #[arg(long, env = "RINGDOWN_ASTERISK_ROOT", value_name = "FOLDER")]
     pub(crate) asterisk_root: Option<PathBuf>,
-    /// This host's address for phones and trunks, of a new installation [default: the one the world is reached from]
+    /// Address of this host for phones and trunks, for a new installation [default: the one of the default route]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) address: Option<Ipv4Addr>,
-    /// Ports of a new installation: its usual ones where they are free, or any free ones
+    /// Ports of a new installation: the usual ones where they are free, or any free ones
     #[arg(long, value_enum, default_value_t = PortChoice::Usual)]
     pub(crate) ports: PortChoice,
     /// A port of a new installation, e.g. --port web-api=8080
     #[arg(long = "port", value_name = "NAME=NUMBER")]
     pub(crate) chosen_ports: Vec<String>,
-    /// Do not run this part (it runs elsewhere, or is not needed)
+    /// Do not run this part (it runs elsewhere or is not needed)
     #[arg(long, value_name = "NAME")]
     pub(crate) without: Vec<String>,
-    /// How long everything may take to become healthy, in seconds
+    /// How long to wait for everything to become healthy, in seconds
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     pub(crate) wait_s: u64,
     /// Internal: this process is the supervisor in the background
@@ -83,7 +83,7 @@ pub(crate) struct Up {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PortChoice {
-    /// The ports of the documentation, another where one is taken
+    /// The documented ports; a free one where a port is taken
     Usual,
     /// Any free ports
     Free,
@@ -91,37 +91,37 @@ pub(crate) enum PortChoice {
 
 #[derive(Args, Debug)]
 pub(crate) struct Down {
-    /// How long the supervisor may take, in seconds
+    /// How long to wait for the supervisor to stop, in seconds
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) wait_s: u64,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Status {
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
-    /// Look at the other hosts of the installation too, over the network
+    /// Check the installation's other hosts too, over the network
     #[arg(long)]
     pub(crate) cluster: bool,
-    /// Hosts besides those this one was told of (then --cluster need not be said), with what has to be there: 10.0.0.5=acd+web-api,10.0.0.6
+    /// More hosts to check and what should run there (implies --cluster): 10.0.0.5=acd+web-api,10.0.0.6
     #[arg(long, value_name = "HOST,...", value_delimiter = ',')]
     pub(crate) hosts: Vec<ClusterPlace>,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct SupportBundle {
-    /// The archive [default: ringdown-support-HOST-TIME.tar.gz here]
+    /// Name of the archive [default: ringdown-support-HOST-TIME.tar.gz in this folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// How many hours of journals
+    /// Hours of journals to include
     #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..=168))]
     pub(crate) hours: u32,
 }
@@ -134,17 +134,17 @@ pub(crate) struct Host {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
-    /// Say which version is here, which one can be gone back to, and how the last replacement went
+    /// Show the current version, the one to roll back to, and how the last replacement went
     Status,
-    /// Take no new work: balancers send no requests, routers are handed over, new calls hear 503; wait for calls to end
+    /// Stop taking new work: load balancers send no requests, routers hand over, new calls get 503; wait for calls to end
     Drain(HostDrain),
-    /// Replace this version by another one, and come back to this one by itself when the other does not work
+    /// Replace this version with another one; roll back automatically if the new one does not work
     Replace(HostReplace),
-    /// Go back to the version that was replaced
+    /// Roll back to the version before
     Rollback(HostRollback),
-    /// Stop everything and let go of the data volume, so that another machine can take this one's place
+    /// Stop everything and release the data volume, so that another machine can take over
     Release(HostRelease),
-    /// Go on with a replacement that was cut off (done at boot)
+    /// Resume an interrupted replacement (runs at boot)
     Resume,
 }
 
@@ -160,54 +160,54 @@ pub(crate) struct HostDrain {
 
 #[derive(Args, Debug)]
 pub(crate) struct HostReplace {
-    /// The other version's bundle, a folder or a .tar
+    /// Bundle of the other version, a folder or a .tar
     #[arg(long, value_name = "PLACE")]
     pub(crate) bundle: PathBuf,
-    /// The bundle of the version that runs, when it is not kept on the data volume
+    /// Bundle of the running version, when it is not on the data volume
     #[arg(long, value_name = "PLACE")]
     pub(crate) previous: Option<PathBuf>,
-    /// Only let the other version look at this host
+    /// Only run the other version's checks on this host
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// How long to wait for calls to end where they would be cut off (another Asterisk), in seconds
+    /// How long to wait for calls to end if the replacement would cut them off (a different Asterisk), in seconds
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(crate) wait_s: u64,
-    /// Cut off calls that last longer than that, instead of leaving everything as it is
+    /// End calls still active at the deadline; otherwise abort
     #[arg(long)]
     pub(crate) cut_calls: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct HostRollback {
-    /// How long to wait for calls to end where they would be cut off (another Asterisk), in seconds
+    /// How long to wait for calls to end if the replacement would cut them off (a different Asterisk), in seconds
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(crate) wait_s: u64,
-    /// Cut off calls that last longer than that, instead of leaving everything as it is
+    /// End calls still active at the deadline; otherwise abort
     #[arg(long)]
     pub(crate) cut_calls: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct HostRelease {
-    /// Work again, if no other machine has the data volume
+    /// Take the data volume back and start again, unless another machine has it
     #[arg(long)]
     pub(crate) undo: bool,
     /// How long to wait for calls to end, in seconds
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(crate) wait_s: u64,
-    /// Cut off calls that last longer than that, instead of leaving everything as it is
+    /// End calls still active at the deadline; otherwise abort
     #[arg(long)]
     pub(crate) cut_calls: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Explain {
-    /// The interaction
+    /// ID of the interaction
     pub(crate) interaction: Uuid,
-    /// Its tenant [default: looked for in all]
+    /// Its tenant [default: search all]
     #[arg(long)]
     pub(crate) tenant: Option<Uuid>,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -220,46 +220,46 @@ pub(crate) struct Sim {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SimCommand {
-    /// Agents and interactions of one language and one department each, over the API
+    /// Agents and interactions with one language and one department each, through the API
     Interactions(SimInteractions),
-    /// Real SIP calls over a trunk to real SIP phones (needs sipp)
+    /// Real SIP calls on a trunk to real SIP phones (needs sipp)
     Calls(SimCalls),
 }
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SimCommon {
-    /// Use this tenant, which keeps what is made in it [default: a tenant of its own, removed at the end]
+    /// Use this tenant and leave what was created in it [default: a new tenant, removed at the end]
     #[arg(long)]
     pub(crate) tenant: Option<Uuid>,
-    /// Keep the tenant that was made
+    /// Keep the new tenant
     #[arg(long)]
     pub(crate) keep: bool,
-    /// The random numbers' seed: the same seed, the same load [default: a new one, which is printed]
+    /// Seed of the random numbers: the same seed gives the same load [default: a new one, printed]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// The promised time to answer, in seconds: the service level is the share answered within it
+    /// Target time to answer, in seconds: the service level is the share answered within it
     #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) service_level_s: u64,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SimInteractions {
-    /// How many agents
+    /// Number of agents
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) agents: u32,
-    /// How many interactions
+    /// Number of interactions
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) interactions: u32,
-    /// How many interactions arrive per second, on average
+    /// Interactions per second, on average
     #[arg(long, default_value_t = 10.0, value_parser = parse_rate)]
     pub(crate) rate: f64,
-    /// How long one is handled, in milliseconds, on average
+    /// Handling time in milliseconds, on average
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub(crate) handling_ms: u64,
-    /// How long one waits before it is abandoned, in milliseconds, on average; 0: for ever
+    /// Patience in milliseconds, on average: waiting longer abandons; 0 means for ever
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3_600_000))]
     pub(crate) patience_ms: u64,
     #[command(flatten)]
@@ -268,34 +268,34 @@ pub(crate) struct SimInteractions {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SimCalls {
-    /// How many phones
+    /// Number of phones
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) agents: u32,
-    /// How many calls
+    /// Number of calls
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) calls: u32,
-    /// How many calls begin per second
+    /// Calls started per second
     #[arg(long, default_value_t = 1.0, value_parser = parse_rate)]
     pub(crate) rate: f64,
-    /// How long a phone rings before it is answered, in milliseconds
+    /// Ring time before a phone is answered, in milliseconds
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pub(crate) ring_ms: u64,
-    /// How long they talk, in milliseconds; then the agent hangs up
+    /// Talk time in milliseconds; then the agent hangs up
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
     pub(crate) talk_ms: u64,
     /// How long a caller waits for an agent before hanging up, in milliseconds
     #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
     pub(crate) patience_ms: u64,
-    /// Where Asterisk takes the trunk's calls [default: the installation's]
+    /// Where Asterisk takes calls from the trunk [default: the installation's]
     #[arg(long, env = "RINGDOWN_SIM_TRUNK", value_name = "HOST:PORT")]
     pub(crate) trunk: Option<String>,
     /// Where phones register [default: the installation's registrar]
     #[arg(long, env = "RINGDOWN_SIM_REGISTRAR", value_name = "HOST:PORT")]
     pub(crate) registrar: Option<String>,
-    /// Tell the story of each call
+    /// Describe each call
     #[arg(long)]
     pub(crate) tell: bool,
-    /// This host's address as the servers see it [default: one of 127.0.0.0/8, drawn by the seed]
+    /// Address of this host as the servers see it [default: one of 127.0.0.0/8, drawn from the seed]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) address: Option<Ipv4Addr>,
     #[command(flatten)]

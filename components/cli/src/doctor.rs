@@ -194,8 +194,7 @@ async fn examine(installation: &Installation) -> anyhow::Result<Vec<Finding>> {
         });
     }
     findings.push(asterisk_connected(installation).await);
-    let registrar = installation.ports().loopback(PortName::Sip);
-    findings.push(registrar_answers(registrar, &advice("registrar", installation)).await?);
+    findings.push(registrar_answers(installation.public(PortName::Sip), &advice("registrar", installation)).await?);
     Ok(findings)
 }
 
@@ -305,43 +304,44 @@ async fn asterisk_connected(installation: &Installation) -> Finding {
     )
 }
 
-/// An OPTIONS to the registrar, as a phone or a trunk would send it. Asked from this host's loopback address as well where the
-/// registrar is on this host: the way back differs then, as it does for phones behind a router, and the answer must still come
-/// from the address that was asked.
-async fn registrar_answers(registrar: SocketAddr, advice: &str) -> anyhow::Result<Finding> {
-    let loopback = if registrar.is_ipv4() { IpAddr::from([127, 0, 0, 1]) } else { Ipv6Addr::LOCALHOST.into() };
-    let on_this_host = UdpSocket::bind((registrar.ip(), 0)).is_ok();
-    let own = if on_this_host { registrar.ip() } else { unspecified(registrar) };
-    let mut heard = Answered::Nothing;
-    for from in [Some(own), on_this_host.then_some(loopback)].into_iter().flatten() {
-        heard = ask_registrar(registrar, from).await?;
-        match heard {
-            Answered::There(_) => {}
-            Answered::Nothing | Answered::Elsewhere(_) => break,
-        }
-    }
-    Ok(match heard {
-        Answered::There(line) => Finding::good("registrar", format!("answers OPTIONS: {line}")),
-        Answered::Elsewhere(address) => Finding::bad(
-            "registrar",
-            format!("{registrar} answers OPTIONS from {address}: phones behind NAT or a firewall never see it"),
-            advice,
-        ),
-        Answered::Nothing => Finding::bad("registrar", format!("{registrar} does not answer OPTIONS"), advice),
-    })
-}
+/// How often the registrar is asked, and how long each answer may take.
+const SIP_TRIES: u32 = 3;
+const SIP_WAIT: Duration = Duration::from_millis(500);
 
-/// What came back to a request.
-enum Answered {
-    /// The answer's first line, from the address that was asked.
-    There(String),
-    /// An answer from this address only.
-    Elsewhere(SocketAddr),
+/// What a phone that asks the registrar hears.
+#[derive(Debug, PartialEq, Eq)]
+enum SipHeard {
+    /// The first line of the answer, from the address that was asked.
+    Answer(String),
+    /// An answer from another address: a phone behind a firewall or NAT never sees it.
+    From(SocketAddr),
     Nothing,
 }
 
-async fn ask_registrar(registrar: SocketAddr, from: IpAddr) -> anyhow::Result<Answered> {
-    let socket = tokio::net::UdpSocket::bind((from, 0)).await?;
+/// Asks the registrar at the address that phones use, as a phone on another network would: from an address that the
+/// host would not answer by itself from there.
+async fn registrar_answers(registrar: SocketAddr, advice: &str) -> anyhow::Result<Finding> {
+    let elsewhere = if registrar.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
+    let mut said = String::new();
+    for own in [registrar.ip(), elsewhere] {
+        match ask_options(own, registrar).await? {
+            SipHeard::Answer(line) => said = line,
+            SipHeard::From(other) => {
+                let text =
+                    format!("asked at {registrar} it answers from {other}, and phones behind a firewall never hear it");
+                return Ok(Finding::bad("registrar", text, advice));
+            }
+            SipHeard::Nothing => {
+                let text = format!("{registrar} does not answer OPTIONS from {own}");
+                return Ok(Finding::bad("registrar", text, advice));
+            }
+        }
+    }
+    Ok(Finding::good("registrar", format!("answers OPTIONS at {registrar}: {said}")))
+}
+
+async fn ask_options(own: IpAddr, registrar: SocketAddr) -> anyhow::Result<SipHeard> {
+    let socket = tokio::net::UdpSocket::bind((own, 0)).await.with_context(|| format!("taking a port at {own}"))?;
     let own = socket.local_addr()?;
     let branch = uuid::Uuid::now_v7().simple().to_string();
     let text = format!(
@@ -350,47 +350,41 @@ async fn ask_registrar(registrar: SocketAddr, from: IpAddr) -> anyhow::Result<An
          Contact: <sip:doctor@{own}>\r\nContent-Length: 0\r\n\r\n"
     );
     let mut buffer = [0; 2_048];
-    for _ in 0..3 {
+    for _ in 0..SIP_TRIES {
         socket.send_to(text.as_bytes(), registrar).await?;
         // An error is a closed port told by ICMP: the same as silence.
-        let heard = tokio::time::timeout(Duration::from_millis(500), socket.recv_from(&mut buffer)).await;
-        if let Ok(Ok((length, peer))) = heard {
+        if let Ok(Ok((length, from))) = tokio::time::timeout(SIP_WAIT, socket.recv_from(&mut buffer)).await {
             let answer = String::from_utf8_lossy(&buffer[..length]);
             let line = answer.lines().next().unwrap_or_default().to_owned();
-            return Ok(if peer == registrar { Answered::There(line) } else { Answered::Elsewhere(peer) });
+            return Ok(if from == registrar { SipHeard::Answer(line) } else { SipHeard::From(from) });
         }
     }
-    Ok(Answered::Nothing)
-}
-
-fn unspecified(like: SocketAddr) -> IpAddr {
-    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+    Ok(SipHeard::Nothing)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A registrar that answers one request from a socket, and whether that is good.
-    async fn doctor_says(listen: &str) -> Verdict {
-        let socket = tokio::net::UdpSocket::bind((listen, 0)).await.expect("a free port");
-        let port = socket.local_addr().expect("bound").port();
-        let answering = tokio::spawn(async move {
+    /// A registrar that listens everywhere and forgets where it was asked: answers once, from where the system likes.
+    async fn forgetful() -> SocketAddr {
+        let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
             let mut buffer = [0; 2_048];
-            while let Ok((_, peer)) = socket.recv_from(&mut buffer).await {
-                if socket.send_to(b"SIP/2.0 200 OK\r\n\r\n", peer).await.is_err() {
-                    return;
-                }
+            while let Ok((_, from)) = socket.recv_from(&mut buffer).await {
+                socket.send_to(b"SIP/2.0 200 OK\r\n\r\n", from).await.unwrap();
             }
         });
-        let finding = registrar_answers(SocketAddr::from(([127, 0, 0, 9], port)), "restart it").await;
-        answering.abort();
-        finding.expect("asked").verdict
+        SocketAddr::from(([127, 0, 0, 9], port))
     }
 
     #[tokio::test]
-    async fn an_answer_from_another_address_than_the_one_asked_is_a_fault() {
-        assert_eq!(doctor_says("127.0.0.9").await, Verdict::Good);
-        assert_eq!(doctor_says("0.0.0.0").await, Verdict::Bad);
+    async fn an_answer_from_another_address_is_a_finding() {
+        let registrar = forgetful().await;
+        let heard = ask_options(Ipv4Addr::LOCALHOST.into(), registrar).await.unwrap();
+        let other = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), registrar.port());
+        assert_eq!(heard, SipHeard::From(other));
+        assert_eq!(registrar_answers(registrar, "").await.unwrap().verdict, Verdict::Bad);
     }
 }

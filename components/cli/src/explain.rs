@@ -157,6 +157,7 @@ fn tell_failure(event: &Value, names: &Names) -> String {
         Some("no_answer") => format!("{agent} did not answer in time{code}"),
         Some("rejected") => format!("{agent} rejected it{code}"),
         Some("busy") => format!("the phone of {agent} is busy{code}"),
+        Some("hung_up") => format!("{agent} hung up before the caller was joined{code}"),
         Some("unreachable") => format!("the phone of {agent} cannot be reached{code}"),
         Some(other) => format!("the offer to {agent} failed: {other}{code}"),
         None => format!("the offer to {agent} was withdrawn{code}"),

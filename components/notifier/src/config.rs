@@ -21,6 +21,10 @@ pub struct Config {
 pub struct Limits {
     /// Most WebSockets at once.
     pub connections: usize,
+    /// Most WebSockets of one tenant.
+    pub tenant_connections: usize,
+    /// Most WebSockets whose opening message has not come; beyond them the oldest leaves.
+    pub openings: usize,
     /// Journal entries kept in memory per watched tenant.
     pub ring_entries: usize,
     /// How far behind, in entries, a reader may be before it is sent away.
@@ -40,6 +44,10 @@ impl Default for Limits {
         Self {
             // A descriptor each; 200 supervisors and 2,000 agents use a quarter of it.
             connections: 10_000,
+            // Half of all: the other half is for the other tenants.
+            tenant_connections: 5_000,
+            // Each costs a few kilobytes for at most five seconds.
+            openings: 1_000,
             // About 5 MB; ten seconds of the heaviest traffic we measure.
             ring_entries: 10_000,
             lag_entries: 100_000,
@@ -73,6 +81,11 @@ impl Limits {
             .default(default.connections)
             .about("Most WebSockets at once; a further one is told to come back later.")
             .read();
+        let tenant_connections = env
+            .number("RINGDOWN_NOTIFIER_TENANT_CONNECTIONS", 1..=100_000_usize)
+            .default(default.tenant_connections)
+            .about("Most WebSockets of one tenant; a further one is told to come back later.")
+            .read();
         let ring_entries = env
             .number("RINGDOWN_NOTIFIER_RING_ENTRIES", 16..=1_000_000_usize)
             .default(default.ring_entries)
@@ -100,6 +113,7 @@ impl Limits {
             .read();
         Some(Self {
             connections: connections?,
+            tenant_connections: tenant_connections?,
             ring_entries: ring_entries?,
             lag_entries: lag_entries?,
             write_wait: write_wait?,

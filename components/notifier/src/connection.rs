@@ -1,6 +1,7 @@
 //! One browser, from its opening message to its close code.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,18 +9,23 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
 use futures_util::stream::{SplitSink, SplitStream, StreamExt};
 use ringdown_domain::TenantId;
-use ringdown_notifier_core::{
-    Audience, ClientMessage, CloseCode, Position, Resume, ServerMessage, SnapshotCause, Viewer, resume,
+use ringdown_live_views::{
+    ClientMessage, Interaction, LiveAgent, Position, Scope, ServerMessage, SnapshotCause,
 };
-use ringdown_redis_store::session::{self, Role, Session};
+use ringdown_notifier_core::{Audience, CloseCode, Resume, resume};
+use ringdown_redis_store::session::{self, Role, Session, Standing, TokenAnswer};
 use ringdown_redis_store::{RedisPool, StoreError, snapshot};
 use ringdown_service::{Clock, Shutdown};
 use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use crate::config::Limits;
 use crate::feed::{Feed, Feeds, Pulled};
 use crate::journal::{self, Delta};
+use crate::lobby::Lobby;
 use crate::metrics::NotifierMetrics;
+use crate::seats::Seats;
 
 /// Entries sent before the next look at what the browser says.
 const BATCH: usize = 64;
@@ -40,10 +46,14 @@ pub(crate) struct Hub {
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) shutdown: Shutdown,
-    /// Free places for WebSockets.
-    pub(crate) places: Arc<Semaphore>,
+    /// Who has not opened yet.
+    pub(crate) lobby: Lobby,
+    /// Who has, by tenant.
+    pub(crate) seats: Seats,
     /// Snapshots are large: only a few are made at once.
     pub(crate) snapshots: Arc<Semaphore>,
+    /// So are questions to web-api about tokens: strangers may ask, too.
+    pub(crate) questions: Arc<Semaphore>,
 }
 
 /// Why a connection ends.
@@ -62,16 +72,15 @@ impl From<StoreError> for End {
 }
 
 /// Serves one WebSocket until it ends.
-pub(crate) async fn serve(hub: Hub, socket: WebSocket) {
+pub(crate) async fn serve(hub: Hub, socket: WebSocket, source: IpAddr) {
     let (sink, mut stream) = socket.split();
     let mut outlet =
         Outlet { sink, metrics: hub.metrics.clone(), write_wait: hub.limits.write_wait, sent: Instant::now() };
-    let Ok(_place) = Arc::clone(&hub.places).try_acquire_owned() else {
-        outlet.close(stream, CloseCode::Full).await;
-        return;
-    };
     hub.metrics.connections.inc();
-    let end = converse(&hub, &mut outlet, &mut stream).await;
+    let end = match admit_opening(&hub, &mut stream, source).await {
+        Ok(opening) => converse(&hub, opening, &mut outlet, &mut stream).await,
+        Err(end) => end,
+    };
     hub.metrics.connections.dec();
     match end {
         End::Close(code) => outlet.close(stream, code).await,
@@ -79,15 +88,20 @@ pub(crate) async fn serve(hub: Hub, socket: WebSocket) {
     }
 }
 
-async fn converse(hub: &Hub, outlet: &mut Outlet, stream: &mut SplitStream<WebSocket>) -> End {
+/// The opening message of somebody who may see something. Until it has come, the connection may have to make room.
+async fn admit_opening(hub: &Hub, stream: &mut SplitStream<WebSocket>, source: IpAddr) -> Result<Opening, End> {
+    let guest = hub.lobby.enter(source);
     let opened = tokio::select! {
         opened = tokio::time::timeout(hub.limits.open_wait, open(hub, stream)) => opened,
-        () = hub.shutdown.requested() => return End::Close(CloseCode::GoingAway),
+        () = guest.must_leave() => return Err(End::Close(CloseCode::Full)),
+        () = hub.shutdown.requested() => return Err(End::Close(CloseCode::GoingAway)),
     };
-    let opening = match opened {
-        Ok(Ok(opening)) => opening,
-        Ok(Err(end)) => return end,
-        Err(_) => return End::Close(CloseCode::Timeout),
+    opened.unwrap_or(Err(End::Close(CloseCode::Timeout)))
+}
+
+async fn converse(hub: &Hub, opening: Opening, outlet: &mut Outlet, stream: &mut SplitStream<WebSocket>) -> End {
+    let Some(_seat) = hub.seats.take(opening.tenant) else {
+        return End::Close(CloseCode::Full);
     };
     let feed = hub.feeds.watch(opening.tenant);
     let mut connection =
@@ -114,7 +128,8 @@ async fn open(hub: &Hub, stream: &mut SplitStream<WebSocket>) -> Result<Opening,
             Some(Ok(Message::Text(text))) => break text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Binary(_))) => return Err(End::Close(CloseCode::BadMessage)),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
+            Some(Err(error)) => return Err(broken(&error)),
+            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
         }
     };
     let Ok(ClientMessage::Open { token, tenant, topics, position }) = serde_json::from_str(&text) else {
@@ -123,17 +138,32 @@ async fn open(hub: &Hub, stream: &mut SplitStream<WebSocket>) -> Result<Opening,
     if topics.is_empty() || topics.len() > 3 {
         return Err(End::Close(CloseCode::BadMessage));
     }
-    let session = session::find(&hub.pool, &token).await?.filter(|session| session.expires > hub.clock.now());
-    let Some(session) = session else {
-        return Err(End::Close(CloseCode::Unauthenticated));
+    let session = match who_is(hub, &token).await? {
+        TokenAnswer::Valid(session) => session,
+        TokenAnswer::Unknown => return Err(End::Close(CloseCode::Unauthenticated)),
+        TokenAnswer::Silent => return Err(End::Close(CloseCode::StoreUnavailable)),
     };
-    let (tenant, viewer) = admit(&session, tenant).ok_or(End::Close(CloseCode::Forbidden))?;
-    let audience = Audience { topics: topics.into_iter().collect::<BTreeSet<_>>(), viewer };
+    let (tenant, scope) = admit(&session, tenant).ok_or(End::Close(CloseCode::Forbidden))?;
+    let audience = Audience { topics: topics.into_iter().collect::<BTreeSet<_>>(), scope };
+    if audience.asks_too_much() {
+        log::info!(user:% = session.user; "denied: figures of queues are not for agents");
+        return Err(End::Close(CloseCode::Forbidden));
+    }
     Ok(Opening { tenant, audience, position, token, session })
 }
 
+/// Who a token stands for: as Redis says, or as web-api says of an API token that Redis does not remember.
+async fn who_is(hub: &Hub, token: &str) -> Result<TokenAnswer, StoreError> {
+    if let Standing::Valid(session) = session::look_up(&hub.pool, token, hub.clock.now()).await? {
+        return Ok(TokenAnswer::Valid(session));
+    }
+    // Closed only when the process ends.
+    let Ok(_turn) = hub.questions.acquire().await else { return Ok(TokenAnswer::Silent) };
+    session::ask(&hub.pool, token, hub.clock.now()).await
+}
+
 /// The tenant and the eyes of a log-in; none when it asks for what it may not see.
-fn admit(session: &Session, asked: Option<TenantId>) -> Option<(TenantId, Viewer)> {
+fn admit(session: &Session, asked: Option<TenantId>) -> Option<(TenantId, Scope)> {
     let tenant = match (session.tenant, asked) {
         (Some(own), None) => own,
         (Some(own), Some(asked)) if own == asked => own,
@@ -143,11 +173,11 @@ fn admit(session: &Session, asked: Option<TenantId>) -> Option<(TenantId, Viewer
             return None;
         }
     };
-    let viewer = match session.role {
-        Role::Agent => Viewer::Agent(session.agent?),
-        Role::Supervisor | Role::Administrator => Viewer::Tenant,
+    let scope = match session.role {
+        Role::Agent => Scope::Agent(session.agent?),
+        Role::Supervisor | Role::Administrator => Scope::Tenant,
     };
-    Some((tenant, viewer))
+    Some((tenant, scope))
 }
 
 /// An open connection.
@@ -192,7 +222,7 @@ impl Connection<'_> {
             Resume::After(seq) => {
                 self.hub.metrics.opened("resumed");
                 self.position = Position { epoch: extent.epoch, seq };
-                outlet.say(&ServerMessage::Resumed { position: &self.position }).await
+                outlet.say(&ServerMessage::Resumed { position: self.position.clone() }).await
             }
             Resume::Snapshot(cause) => self.snapshot(outlet, cause).await,
         }
@@ -208,18 +238,18 @@ impl Connection<'_> {
         state.agents.retain(|agent| audience.sees_agent(agent.id));
         state.interactions.retain(|interaction| audience.sees_interaction(interaction));
         self.position = Position { epoch: state.router.journal_epoch, seq: state.router.seq };
-        let mut agents = state.agents.chunks(SNAPSHOT_PART);
-        let mut interactions = state.interactions.chunks(SNAPSHOT_PART);
-        let parts = agents.len().max(interactions.len()).max(1);
+        let parts = state.agents.len().max(state.interactions.len()).div_ceil(SNAPSHOT_PART).max(1);
+        let mut agents = state.agents.into_iter().map(LiveAgent::from);
+        let mut interactions = state.interactions.into_iter().map(Interaction::from);
         for part in 1..=parts {
             let message = ServerMessage::Snapshot {
-                position: &self.position,
+                position: self.position.clone(),
                 cause,
                 part: u32::try_from(part).unwrap_or(u32::MAX),
                 last: part == parts,
                 acd_open: state.router.open,
-                agents: agents.next().unwrap_or_default(),
-                interactions: interactions.next().unwrap_or_default(),
+                agents: agents.by_ref().take(SNAPSHOT_PART).collect(),
+                interactions: interactions.by_ref().take(SNAPSHOT_PART).collect(),
             };
             outlet.say(&message).await?;
         }
@@ -245,7 +275,7 @@ impl Connection<'_> {
         }
         self.tell_figures(outlet).await?;
         if outlet.sent.elapsed() >= POSITION_EVERY {
-            outlet.say(&ServerMessage::Position { position: &self.position }).await?;
+            outlet.say(&ServerMessage::Position { position: self.position.clone() }).await?;
         }
         Ok(())
     }
@@ -286,7 +316,7 @@ impl Connection<'_> {
     async fn tell(&mut self, outlet: &mut Outlet, deltas: &[Arc<Delta>]) -> Result<(), End> {
         for delta in deltas {
             if self.opening.audience.sees(&delta.entry.event) {
-                outlet.say_text(delta.text.clone()).await?;
+                outlet.say_text(delta.text(self.opening.audience.scope)).await?;
             }
             self.position.seq = delta.entry.seq;
         }
@@ -302,7 +332,7 @@ impl Connection<'_> {
         if queues.is_empty() {
             return Ok(());
         }
-        outlet.say(&ServerMessage::Queues { queues: &queues }).await
+        outlet.say(&ServerMessage::Queues { queues }).await
     }
 
     async fn ping(&self, outlet: &mut Outlet, heard: Instant) -> Result<(), End> {
@@ -312,14 +342,27 @@ impl Connection<'_> {
         outlet.send(Message::Ping(axum::body::Bytes::new())).await
     }
 
-    /// A log-in that was ended, or whose time is over, sees nothing more.
-    async fn check_session(&self) -> Result<(), End> {
-        if self.opening.session.expires <= self.hub.clock.now() {
-            return Err(End::Close(CloseCode::Unauthenticated));
-        }
-        match session::find(&self.hub.pool, &self.opening.token).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(End::Close(CloseCode::Unauthenticated)),
+    /// A log-in that was ended, or whose time is over, sees nothing more; nor does an API token that was revoked. One whose
+    /// user may see something else by now begins anew.
+    async fn check_session(&mut self) -> Result<(), End> {
+        let answer = if self.opening.session.api_token {
+            who_is(self.hub, &self.opening.token).await
+        } else {
+            let standing = session::look_up(&self.hub.pool, &self.opening.token, self.hub.clock.now()).await;
+            standing.map(|standing| match standing {
+                Standing::Valid(session) => TokenAnswer::Valid(session),
+                Standing::Over | Standing::Unknown => TokenAnswer::Unknown,
+            })
+        };
+        match answer {
+            Ok(TokenAnswer::Valid(session)) if sees_the_same(&session, &self.opening.session) => {
+                self.opening.session = session;
+                Ok(())
+            }
+            Ok(TokenAnswer::Valid(_)) => Err(End::Close(CloseCode::GoingAway)),
+            Ok(TokenAnswer::Unknown) => Err(End::Close(CloseCode::Unauthenticated)),
+            // Nobody can revoke a token while no web-api is there.
+            Ok(TokenAnswer::Silent) => Ok(()),
             // Redis is away: what was allowed stays allowed until it is back.
             Err(error) => {
                 log::debug!(tenant:% = self.feed.tenant(), error:% = error; "a log-in could not be looked up");
@@ -327,6 +370,10 @@ impl Connection<'_> {
             }
         }
     }
+}
+
+fn sees_the_same(one: &Session, other: &Session) -> bool {
+    one.user == other.user && one.tenant == other.tenant && one.role == other.role && one.agent == other.agent
 }
 
 /// Ticks after each `period`, not at once as a plain interval does.
@@ -339,8 +386,27 @@ fn hear(message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
     match message {
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
         Some(Ok(Message::Text(_) | Message::Binary(_))) => Err(End::Close(CloseCode::BadMessage)),
-        Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
+        Some(Err(error)) => Err(broken(&error)),
+        Some(Ok(Message::Close(_))) | None => Err(End::Gone),
     }
+}
+
+/// What a browser is told that breaks the protocol (RFC 6455 7.1.7: a close frame says why); one that is gone is told nothing.
+fn broken(error: &axum::Error) -> End {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(reason) = cause {
+        if let Some(reason) = reason.downcast_ref::<tungstenite::Error>() {
+            return match reason {
+                tungstenite::Error::Capacity(_) => End::Close(CloseCode::TooLarge),
+                tungstenite::Error::Utf8(_) => End::Close(CloseCode::NotText),
+                tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+                tungstenite::Error::Protocol(_) => End::Close(CloseCode::Protocol),
+                _ => End::Gone,
+            };
+        }
+        cause = reason.source();
+    }
+    End::Gone
 }
 
 /// The way to the browser, with a limit on every message.
@@ -353,7 +419,7 @@ struct Outlet {
 }
 
 impl Outlet {
-    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+    async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
         let text = serde_json::to_string(message).expect("our own messages have string keys only");
         self.say_text(Utf8Bytes::from(text)).await
     }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use ringdown_domain::{QueueId, TenantId};
-use ringdown_notifier_core::{QueueBoard, QueueFigures, Read, Ring};
+use ringdown_live_views::QueueFigures;
+use ringdown_notifier_core::{QueueBoard, Read, Ring};
 use ringdown_redis_store::{RedisPool, StoreError, StreamEntry, StreamReader, StreamStart, keys, snapshot};
 use ringdown_service::{Life, Shutdown};
 use tokio::sync::watch;
@@ -232,12 +233,20 @@ impl Follower {
 
     async fn begin(&self, reader: &mut StreamReader) -> Result<(Arc<str>, QueueBoard), StoreError> {
         let snapshot = snapshot::read(&self.pool, self.feed.tenant).await?;
-        let board = QueueBoard::from_records(&snapshot.interactions);
+        let mut board = QueueBoard::from_records(&snapshot.interactions);
+        // Queues without interactions are told too: who comes back may still show what was in them.
+        for queue in journal::queues(&self.pool, self.feed.tenant).await? {
+            board.know(queue);
+        }
         let epoch: Arc<str> = snapshot.router.journal_epoch.into();
         let seq = snapshot.router.seq;
         reader.follow(&keys::journal(self.feed.tenant), StreamStart::After(format!("{seq}-0")));
         let mut state = self.feed.state();
         state.live = Some(Live { epoch: Arc::clone(&epoch), ring: Ring::new(self.ring_entries, seq) });
+        // A queue that was told before and is empty or gone by now has no figures of its own in the snapshot.
+        for queue in state.figures.keys() {
+            board.know(*queue);
+        }
         state.figures.clear();
         drop(state);
         self.publish(board.figures());
@@ -261,12 +270,12 @@ impl Follower {
         true
     }
 
-    fn publish(&self, changes: Vec<QueueFigures>) {
+    fn publish(&self, changes: Vec<(Option<QueueId>, QueueFigures)>) {
         let mut state = self.feed.state();
         if !changes.is_empty() {
             state.figures_version += 1;
             let version = state.figures_version;
-            state.figures.extend(changes.into_iter().map(|figures| (figures.queue, (version, figures))));
+            state.figures.extend(changes.into_iter().map(|(queue, figures)| (queue, (version, figures))));
         }
         drop(state);
         self.feed.nudge();

@@ -20,7 +20,9 @@ mod config;
 mod connection;
 mod feed;
 mod journal;
+mod lobby;
 mod metrics;
+mod seats;
 mod server;
 
 pub use config::{Config, Limits};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::{State, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::get;
-use ringdown_notifier_core::MAX_CLIENT_MESSAGE_BYTES;
+use ringdown_live_views::MAX_CLIENT_MESSAGE_BYTES;
 use ringdown_redis_store::{RedisOptions, RedisPool, StoreMetrics};
 use ringdown_service::{HttpLimits, Life, Readiness};
 use tokio::sync::Semaphore;
@@ -17,12 +17,19 @@ use tokio::sync::Semaphore;
 use crate::Config;
 use crate::connection::{self, Hub};
 use crate::feed::Feeds;
+use crate::lobby::Lobby;
 use crate::metrics::NotifierMetrics;
+use crate::seats::Seats;
 
 /// How often Redis is asked whether it answers.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Snapshots made at once. One of 100,000 agents keeps Redis busy for a quarter of a second.
 const SNAPSHOTS: usize = 2;
+/// Questions about tokens on their way to web-api at once. Each is answered within milliseconds.
+const QUESTIONS: usize = 16;
+/// What is gathered before it is written: a few events. tungstenite's own 128 KiB for each direction would be paid by every
+/// stranger who connects.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// Connections beyond the WebSockets, for health and metrics, and for telling browsers that it is full.
 const SPARE_CONNECTIONS: usize = 256;
 
@@ -60,8 +67,10 @@ pub async fn bind(config: Config, life: &Life) -> anyhow::Result<Bound> {
         limits: config.limits,
         clock: life.clock().clone(),
         shutdown: life.shutdown(),
-        places: Arc::new(Semaphore::new(config.limits.connections)),
+        lobby: Lobby::new(config.limits.openings),
+        seats: Seats::new(config.limits.connections, config.limits.tenant_connections),
         snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
+        questions: Arc::new(Semaphore::new(QUESTIONS)),
     };
     let router = Router::new().route("/ws", get(upgrade)).with_state(hub).merge(life.admin_router());
     let limits = HttpLimits { connections: config.limits.connections + SPARE_CONNECTIONS, ..HttpLimits::default() };
@@ -71,11 +80,17 @@ pub async fn bind(config: Config, life: &Life) -> anyhow::Result<Bound> {
     Ok(Bound { address })
 }
 
-async fn upgrade(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
+async fn upgrade(
+    State(hub): State<Hub>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade
         .max_message_size(MAX_CLIENT_MESSAGE_BYTES)
         .max_frame_size(MAX_CLIENT_MESSAGE_BYTES)
-        .on_upgrade(|socket| connection::serve(hub, socket))
+        .read_buffer_size(MAX_CLIENT_MESSAGE_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .on_upgrade(move |socket| connection::serve(hub, socket, peer.ip()))
 }
 
 /// Says in `/readyz` whether Redis answers.

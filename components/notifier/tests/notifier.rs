@@ -71,6 +71,8 @@ impl House {
             agent,
             created: TimestampMs(0),
             expires: TimestampMs(u64::MAX),
+            generation: 0,
+            api_token: false,
         };
         session::store(&self.pool, &token, &session, Duration::from_secs(600)).await.unwrap();
         token
@@ -180,6 +182,7 @@ fn agent(number: u8) -> AgentRecord {
         state_since_ms: TimestampMs(1),
         available_since_ms: Some(TimestampMs(1)),
         place_since_ms: None,
+        refusals: None,
     }
 }
 
@@ -414,4 +417,84 @@ async fn a_planned_stop_tells_browsers_to_come_back() {
     let (stopped, code) = tokio::join!(life.stop(LIMIT), browser.hear_close());
     assert!(stopped);
     assert_eq!(code, 4000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breach_of_the_protocol_is_told_with_a_close_code() {
+    use tokio::io::AsyncWriteExt;
+    let mut house = House::build(Limits::default()).await;
+    house.commit(vec![changed(1)]).await;
+    let token = house.log_in(Role::Supervisor, None).await;
+    // A reserved opcode, a frame without a mask, a text that is no UTF-8.
+    let breaches: [(&[u8], u16); 3] =
+        [(&[0x83, 0x80, 0, 0, 0, 0], 1002), (&[0x81, 0x01, b'a'], 1002), (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007)];
+    for opened in [false, true] {
+        for (bytes, code) in breaches {
+            let mut browser =
+                if opened { house.open(&token, &["agents"], None).await } else { house.connect().await };
+            if opened {
+                browser.hear_kind("snapshot").await;
+            }
+            let MaybeTlsStream::Plain(stream) = browser.0.get_mut() else { panic!("plain") };
+            stream.write_all(bytes).await.unwrap();
+            assert_eq!(browser.hear_close().await, code, "{bytes:?}, opened: {opened}");
+        }
+        let mut browser = if opened { house.open(&token, &["agents"], None).await } else { house.connect().await };
+        if opened {
+            browser.hear_kind("snapshot").await;
+        }
+        browser.say(&"x".repeat(5_000)).await;
+        assert_eq!(browser.hear_close().await, 1009, "opened: {opened}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_gets_only_what_rest_gives() {
+    let mut house = House::build(Limits::default()).await;
+    house.commit(vec![changed(1)]).await;
+    let token = house.log_in(Role::Agent, Some(AgentId::from_parts(1, &[1; 10]))).await;
+    let mut browser = house.open(&token, &["interactions", "queues"], None).await;
+    assert_eq!(browser.hear_close().await, 4502);
+    let mut browser = house.open(&token, &["agents", "interactions"], None).await;
+    browser.hear_kind("snapshot").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrowed_user_sees_nothing_more() {
+    let limits = Limits { session_every: Duration::from_millis(100), ..Limits::default() };
+    let mut house = House::build(limits).await;
+    house.commit(vec![changed(1)]).await;
+    let token = house.log_in(Role::Supervisor, None).await;
+    let mut browser = house.open(&token, &["agents"], None).await;
+    browser.hear_kind("snapshot").await;
+    session::raise_generation(&house.pool, UserId::from_parts(1, &[1; 10]), 7).await.unwrap();
+    assert_eq!(browser.hear_close().await, 4501);
+    assert_eq!(house.open(&token, &["agents"], None).await.hear_close().await, 4501);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_emptied_while_redis_was_away_is_told_as_empty() {
+    let mut house = House::build(Limits::default()).await;
+    let waiting = interaction(1, InteractionState::Waiting);
+    let queue = waiting.queue.expect("a queue");
+    house.commit(vec![JournalEvent::InteractionQueued { interaction: waiting.clone() }]).await;
+    let token = house.log_in(Role::Supervisor, None).await;
+    let mut browser = house.open(&token, &["queues"], None).await;
+    let told = browser.hear_kind("queues").await;
+    assert_eq!(told["queues"][0]["waiting"], 1);
+    // The journal is another one, and the interaction is gone from it.
+    let mut redis = house.redis().await;
+    let _: () = redis.srem(keys::live(house.tenant), waiting.id.to_string()).await.unwrap();
+    let _: () = redis.del(keys::journal(house.tenant)).await.unwrap();
+    house.router.journal_epoch = "second".to_owned();
+    house.router.seq = 0;
+    house.commit(vec![changed(1)]).await;
+    loop {
+        let told = browser.hear_kind("queues").await;
+        let figures = told["queues"].as_array().unwrap();
+        let emptied = figures.iter().find(|figures| figures["queue"] == queue.to_string());
+        if emptied.is_some_and(|figures| figures["waiting"] == 0) {
+            return;
+        }
+    }
 }

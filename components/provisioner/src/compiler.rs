@@ -1,7 +1,10 @@
 //! The duty `compile`: every tenant's newest revision becomes a version in Redis.
 //!
-//! One provisioner works at a time, by lease: a version is written by clearing what an earlier attempt left, which two
-//! at once would do to each other. A version in force is never written again.
+//! One provisioner works at a time, by lease, which is renewed while a look goes on; its writes are fenced, so one that slept
+//! past its lease writes nothing. A version in force is never written again.
+//!
+//! A change is compiled at once. Many changes of one tenant are compiled together: after a compilation the tenant rests for
+//! four times as long as that took.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,17 +14,22 @@ use ringdown_domain::TenantId;
 use ringdown_events::CompiledConfig;
 use ringdown_pg_store::{Nudge, Nudges, PgError, PgStore};
 use ringdown_provisioner_core::{Contradiction, Summary, compile};
-use ringdown_redis_store::{ConfigReader, ConfigWriter, FlipError, Lease, LeaseKeys, RedisPool, StoreError, keys};
+use ringdown_redis_store::{ConfigReader, ConfigWriteError, ConfigWriter, FlipError, Lease, LeaseKeys, RedisPool, StoreError, keys};
 use ringdown_service::{Life, Readiness};
 
 use crate::metrics::ProvisionerMetrics;
 use crate::rows;
+use crate::sweep;
 use crate::status::{Board, Faults};
 
 /// The lease lives this long without renewal; a standby provisioner takes over within it.
 const LEASE_TTL: Duration = Duration::from_secs(5);
 /// Nudges that come within this time are answered by one look.
 const GATHER: Duration = Duration::from_millis(5);
+/// How long a tenant rests after a compilation, in compilations: they take a fifth of the time at most.
+const REST_FACTOR: u32 = 4;
+/// The longest rest: a person who waits for a change does not wait longer.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 /// How long to wait before a failed look is repeated.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -45,7 +53,21 @@ enum LookError {
     #[error(transparent)]
     Redis(#[from] StoreError),
     #[error(transparent)]
+    Write(#[from] ConfigWriteError),
+    #[error(transparent)]
     Flip(#[from] FlipError),
+}
+
+/// What a compiler remembers while it holds the lease.
+#[derive(Default)]
+struct Memory {
+    faults: Faults,
+    /// Until when a tenant rests.
+    rests: BTreeMap<TenantId, Instant>,
+    /// Tenants that changed while they rested.
+    put_off: BTreeSet<TenantId>,
+    /// Whether keys of removed tenants may be left.
+    unswept: bool,
 }
 
 /// What must be looked at.
@@ -60,10 +82,11 @@ impl Compiler {
         let shutdown = self.life.shutdown();
         let readiness = self.life.readiness("compile");
         let mut nudges = self.pg.listen(&self.life, &["config_changed"]);
-        let mut faults = Faults::default();
+        let mut memory = Memory::default();
         while !shutdown.is_requested() {
             let Some(lease) = self.contend(&readiness).await else { break };
-            self.serve(&lease, &mut nudges, &mut faults, &readiness).await;
+            memory.unswept = true;
+            self.serve(&lease, &mut nudges, &mut memory, &readiness).await;
             if let Err(error) = lease.release(&self.redis).await {
                 log::debug!(error:% = error; "the lease was not given up; it ends by itself");
             }
@@ -92,22 +115,31 @@ impl Compiler {
     }
 
     /// Works while the lease is held.
-    async fn serve(&self, lease: &Lease, nudges: &mut Nudges, faults: &mut Faults, readiness: &Readiness) {
+    async fn serve(&self, lease: &Lease, nudges: &mut Nudges, memory: &mut Memory, readiness: &Readiness) {
         let shutdown = self.life.shutdown();
         let mut renew = tokio::time::interval(LEASE_TTL / 4);
+        renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(self.look_every);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut wanted = Some(Wanted::Everything);
         loop {
             if let Some(work) = wanted.take() {
-                match self.look(&work, faults).await {
-                    Ok(()) => readiness.ready(),
-                    Err(error) => {
+                match self.look_while_held(lease, &work, memory, &mut renew).await {
+                    None => return,
+                    Some(Ok(())) => readiness.ready(),
+                    Some(Err(LookError::Write(ConfigWriteError::Fenced) | LookError::Flip(FlipError::Fenced))) => {
+                        lease.mark_lost();
+                        return;
+                    }
+                    Some(Err(error)) => {
                         readiness.waiting(error.to_string());
                         wanted = Some(Wanted::Everything);
                     }
                 }
             }
             let retry = wanted.is_some();
+            let now = Instant::now();
+            let rested = memory.put_off.iter().map(|tenant| memory.rests.get(tenant).copied().unwrap_or(now)).min();
             tokio::select! {
                 // In this order: with stores that are away each round takes seconds, and the end must not be left to chance.
                 biased;
@@ -122,7 +154,32 @@ impl Compiler {
                     None => return,
                 },
                 _ = look.tick() => wanted = Some(Wanted::Everything),
+                () = until(rested), if rested.is_some() => {
+                    wanted = Some(Wanted::Tenants(std::mem::take(&mut memory.put_off)));
+                }
                 () = tokio::time::sleep(PAUSE), if retry => {}
+            }
+        }
+    }
+
+    /// Looks, and renews the lease meanwhile; none when the lease was lost. What was half done then is refused or does no harm.
+    async fn look_while_held(
+        &self,
+        lease: &Lease,
+        work: &Wanted,
+        memory: &mut Memory,
+        renew: &mut tokio::time::Interval,
+    ) -> Option<Result<(), LookError>> {
+        let writer = self.writer.under(lease);
+        let mut look = std::pin::pin!(self.look(&writer, work, memory));
+        loop {
+            tokio::select! {
+                looked = &mut look => return Some(looked),
+                _ = renew.tick() => {
+                    if !self.holds(lease).await {
+                        return None;
+                    }
+                }
             }
         }
     }
@@ -135,46 +192,66 @@ impl Compiler {
         }
     }
 
-    async fn look(&self, wanted: &Wanted, faults: &mut Faults) -> Result<(), LookError> {
+    async fn look(&self, writer: &ConfigWriter, wanted: &Wanted, memory: &mut Memory) -> Result<(), LookError> {
         let written: BTreeMap<TenantId, u64> = rows::revisions(&self.pg).await?.into_iter().collect();
         let listed = self.reader.tenants().await?;
         self.board.desired(&written);
         let gone = listed.iter().filter(|tenant| !written.contains_key(tenant));
         for tenant in gone {
-            self.writer.remove(*tenant).await?;
-            faults.clear(*tenant);
+            writer.remove(*tenant).await?;
+            memory.faults.clear(*tenant);
+            memory.unswept = true;
             self.metrics.compiled("removed");
             log::info!(tenant:% = tenant; "configuration removed");
         }
+        memory.rests.retain(|tenant, until| written.contains_key(tenant) && *until > Instant::now());
         for (tenant, revision) in &written {
             let asked = match wanted {
                 Wanted::Everything => true,
                 Wanted::Tenants(tenants) => tenants.contains(tenant),
             };
-            if asked && !faults.are_of(*tenant, *revision) {
-                self.tenant(*tenant, faults).await?;
+            if !asked || memory.faults.are_of(*tenant, *revision) {
+                continue;
             }
+            if memory.rests.contains_key(tenant) {
+                memory.put_off.insert(*tenant);
+                continue;
+            }
+            let took = self.tenant(writer, *tenant, &mut memory.faults).await?;
+            memory.rests.insert(*tenant, Instant::now() + (took * REST_FACTOR).min(LONGEST_REST));
         }
+        let faults = &memory.faults;
         self.metrics.faulty_tenants.set(i64::try_from(faults.len()).unwrap_or(i64::MAX));
         self.board.faults(faults);
+        if memory.unswept && matches!(wanted, Wanted::Everything) {
+            memory.unswept = !sweep::expire_removed(&self.redis, |tenant| written.contains_key(&tenant)).await?;
+        }
         Ok(())
     }
 
-    /// Brings one tenant to its newest revision.
-    async fn tenant(&self, tenant: TenantId, faults: &mut Faults) -> Result<(), LookError> {
+    /// Brings one tenant to its newest revision; how long that took.
+    async fn tenant(
+        &self,
+        writer: &ConfigWriter,
+        tenant: TenantId,
+        faults: &mut Faults,
+    ) -> Result<Duration, LookError> {
         let started = Instant::now();
         let current = self.reader.current_version(tenant).await?;
-        let Some(rows) = rows::read(&self.pg, tenant).await? else { return Ok(()) };
+        let Some(rows) = rows::read(&self.pg, tenant).await? else { return Ok(Duration::ZERO) };
         if current == Some(rows.revision) {
             faults.clear(tenant);
             self.metrics.compiled("unchanged");
-            return Ok(());
+            return Ok(Duration::ZERO);
+        }
+        if current.is_none() {
+            sweep::keep(&self.redis, tenant).await?;
         }
         match compile(&rows, self.life.clock().now()) {
             Ok(config) => {
                 let before = self.older(tenant).await;
-                self.writer.write(&config).await?;
-                self.writer.flip(&config, current).await?;
+                writer.write(&config).await?;
+                writer.flip(&config, current).await?;
                 faults.clear(tenant);
                 self.metrics.compiled("flipped");
                 self.metrics.compile_seconds.observe(started.elapsed().as_secs_f64());
@@ -183,7 +260,7 @@ impl Compiler {
             }
             Err(wrong) => self.refuse(tenant, rows.revision, current, &wrong, faults).await?,
         }
-        Ok(())
+        Ok(started.elapsed())
     }
 
     /// The version in force, for the summary only: when it cannot be read, everything counts as new.
@@ -213,6 +290,14 @@ impl Compiler {
         faults.set(tenant, revision, wrong.iter().map(ToString::to_string).collect());
         let told = wrong.first().map(ToString::to_string);
         self.reader.report(tenant, current.unwrap_or(0), told.as_deref()).await
+    }
+}
+
+/// Waits until then; for ever without a time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -21,6 +21,7 @@ mod renderer;
 mod rows;
 mod server;
 mod status;
+mod sweep;
 
 pub use config::{AsteriskConfig, Config, Duties};
 pub use server::{Bound, bind, start};

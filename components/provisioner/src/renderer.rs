@@ -2,14 +2,18 @@
 //!
 //! Files are written before Asterisk starts (with no trunks, if Redis is not there yet) and whenever a tenant's trunks
 //! change. A module is asked to read its file again; while Asterisk is away the wish is kept, and repeated when it answers.
+//!
+//! A version is reported when Asterisk has it: at once when the tenant's trunks are the same, otherwise after the reload. A trunk
+//! that cannot be told from another's is left out and named in its tenant's report; nobody else notices.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ringdown_domain::{NodeId, TenantId, TrunkId};
 use ringdown_events::TrunkConfig;
-use ringdown_provisioner_core::asterisk::{FOLDERS, Settings, hold_music, reloads, render};
-use ringdown_redis_store::{ConfigChange, ConfigReader, ConfigWatch};
+use ringdown_provisioner_core::asterisk::{Admission, FOLDERS, Settings, admit, hold_music, reloads, render};
+use ringdown_redis_store::{ConfigChange, ConfigReader, ConfigWatch, RendererSign};
 use ringdown_service::{Life, Readiness};
 
 use crate::ari::{Ari, AriError};
@@ -19,6 +23,18 @@ use crate::metrics::ProvisionerMetrics;
 
 /// How often a reload that failed, or a file that could not be written, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often this host says that it renders, and which addresses are its own.
+const SIGN_EVERY: Duration = Duration::from_secs(5);
+
+/// What is not said to Redis yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unsaid {
+    /// The tenant's trunks are as before.
+    Unchanged,
+    /// Once every module has read its file.
+    AfterReload,
+}
 
 /// See the module's text.
 pub(crate) struct Renderer {
@@ -35,6 +51,13 @@ pub(crate) struct Renderer {
     stale: BTreeSet<&'static str>,
     /// Something changed that is not in the files yet.
     dirty: bool,
+    /// The sources that each trunk is served with.
+    served: BTreeMap<TrunkId, Vec<String>>,
+    /// Which of a tenant's trunks are left out, in words.
+    faults: BTreeMap<TenantId, String>,
+    /// Whose version must still be reported.
+    unsaid: BTreeMap<TenantId, Unsaid>,
+    signed: Option<Instant>,
 }
 
 impl Renderer {
@@ -71,6 +94,10 @@ impl Renderer {
             versions: BTreeMap::new(),
             stale: BTreeSet::new(),
             dirty: true,
+            served: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            unsaid: BTreeMap::new(),
+            signed: None,
         })
     }
 
@@ -93,7 +120,7 @@ impl Renderer {
     /// Runs until shutdown.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let shutdown = self.life.shutdown();
-        let mut watch: ConfigWatch = self.reader.clone().watch();
+        let mut watch: ConfigWatch = self.reader.clone().watch().silent();
         let mut retry = tokio::time::interval(RETRY);
         loop {
             tokio::select! {
@@ -107,6 +134,8 @@ impl Renderer {
                 self.follow().await;
             }
             self.reload().await;
+            self.say().await;
+            self.sign().await;
         }
     }
 
@@ -115,10 +144,14 @@ impl Renderer {
             ConfigChange::Taken(config) => {
                 let tenant = config.meta.tenant;
                 self.versions.insert(tenant, config.meta.version);
-                self.dirty |= self.trunks.insert(tenant, config.trunks.clone()).as_ref() != Some(&config.trunks);
+                let changed = self.trunks.insert(tenant, config.trunks.clone()).as_ref() != Some(&config.trunks);
+                self.dirty |= changed;
+                let waits = changed || self.unsaid.get(&tenant) == Some(&Unsaid::AfterReload);
+                self.unsaid.insert(tenant, if waits { Unsaid::AfterReload } else { Unsaid::Unchanged });
             }
             ConfigChange::Removed(tenant) => {
                 self.versions.remove(tenant);
+                self.unsaid.remove(tenant);
                 self.dirty |= self.trunks.remove(tenant).is_some();
             }
         }
@@ -134,26 +167,90 @@ impl Renderer {
             Err(error) => {
                 let text = format!("{error:#}");
                 for (tenant, version) in &self.versions {
-                    if let Err(error) = self.reader.report(*tenant, *version, Some(&text)).await {
-                        log::debug!(tenant:% = tenant, error:% = error; "the error could not be reported");
-                    }
+                    self.report(*tenant, *version, Some(&text)).await;
                 }
+                self.unsaid = self.versions.keys().map(|tenant| (*tenant, Unsaid::AfterReload)).collect();
                 self.readiness.waiting(text);
             }
         }
     }
 
     fn write(&mut self) -> anyhow::Result<()> {
-        let trunks: Vec<TrunkConfig> = self.trunks.values().flat_map(|trunks| trunks.values().cloned()).collect();
-        for (name, text) in render(&self.settings, &trunks)? {
+        let all = self.trunks.iter().flat_map(|(tenant, trunks)| trunks.values().map(|trunk| (*tenant, trunk)));
+        let admission = admit(all, &self.served, &self.own_addresses());
+        for (name, text) in render(&self.settings, &admission.served)? {
             if !write_if_changed(&self.config.folder.join(name), text.as_bytes())? {
                 continue;
             }
             self.metrics.files_written.inc();
-            log::info!(file = name, trunks = trunks.len(); "written");
+            log::info!(file = name, trunks = admission.served.len(); "written");
             self.stale.extend(reloads(name));
         }
+        self.remember(admission);
         Ok(())
+    }
+
+    fn remember(&mut self, admission: Admission) {
+        self.served = admission.served.into_iter().map(|trunk| (trunk.id, trunk.sources)).collect();
+        let words = |faults: Vec<(TrunkId, ringdown_provisioner_core::asterisk::Fault)>| {
+            let each: Vec<String> = faults.iter().map(|(trunk, fault)| format!("trunk {trunk}: {fault}")).collect();
+            each.join("; ")
+        };
+        let faults: BTreeMap<TenantId, String> =
+            admission.left_out.into_iter().map(|(tenant, faults)| (tenant, words(faults))).collect();
+        for (tenant, text) in faults.iter().filter(|(tenant, text)| self.faults.get(*tenant) != Some(*text)) {
+            log::warn!(tenant:% = tenant, problem = text.as_str(); "trunks are left out");
+        }
+        // Whose trunks are served again, or no longer, has something else to report.
+        let changed = self.faults.keys().chain(faults.keys()).filter(|tenant| self.faults.get(*tenant) != faults.get(*tenant));
+        for tenant in changed.filter(|tenant| self.versions.contains_key(*tenant)) {
+            self.unsaid.insert(*tenant, Unsaid::AfterReload);
+        }
+        self.faults = faults;
+    }
+
+    /// Addresses from which calls reach this Asterisk that are no carrier's.
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        let both = [self.config.sip.ip(), self.config.registrar.ip()];
+        both.into_iter().filter(|address| !address.is_unspecified()).collect()
+    }
+
+    /// Reports what Asterisk has by now.
+    async fn say(&mut self) {
+        let current = self.stale.is_empty() && !self.dirty;
+        let due: Vec<TenantId> = self
+            .unsaid
+            .iter()
+            .filter(|(_, unsaid)| current || **unsaid == Unsaid::Unchanged)
+            .map(|(tenant, _)| *tenant)
+            .collect();
+        for tenant in due {
+            let Some(version) = self.versions.get(&tenant).copied() else { continue };
+            let fault = self.faults.get(&tenant).cloned();
+            if self.report(tenant, version, fault.as_deref()).await {
+                self.unsaid.remove(&tenant);
+            }
+        }
+    }
+
+    async fn report(&self, tenant: TenantId, version: u64, error: Option<&str>) -> bool {
+        let reported = self.reader.report(tenant, version, error).await;
+        if let Err(error) = &reported {
+            log::debug!(tenant:% = tenant, error:% = error; "a version could not be reported");
+        }
+        reported.is_ok()
+    }
+
+    /// Says that this host renders, for web-api: whose versions count, and which addresses no trunk may name.
+    async fn sign(&mut self) {
+        if self.signed.is_some_and(|at| at.elapsed() < SIGN_EVERY) {
+            return;
+        }
+        let sign = RendererSign { at_ms: self.life.clock().now(), addresses: self.own_addresses() };
+        match self.reader.sign_as_renderer(&sign).await {
+            Ok(()) => self.signed = Some(Instant::now()),
+            Err(error) => log::debug!(error:% = error; "this host could not say that it renders"),
+        }
     }
 
     /// Asks for every outstanding reload; those that fail stay outstanding.

@@ -62,7 +62,7 @@ async fn agent_skills(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<
 
 async fn queues(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<QueueRow>, PgError> {
     let sql = "SELECT id, name, priority, ring_timeout_ms, wrap_up_ms, wait_limit_ms, capacity, service_level_ms, \
-               after_no_answer FROM queues WHERE tenant_id = $1";
+               after_no_answer, busy_limit FROM queues WHERE tenant_id = $1";
     all(tx, tenant, sql, |row| QueueRow {
         id: QueueId(row.get(0)),
         name: row.get(1),
@@ -73,6 +73,7 @@ async fn queues(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<QueueR
         capacity: row.get(6),
         service_level_ms: row.get(7),
         after_no_answer: row.get(8),
+        busy_limit: row.get(9),
     })
     .await
 }
@@ -84,12 +85,16 @@ async fn queue_skills(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<
 }
 
 async fn trunks(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<TrunkRow>, PgError> {
-    let sql = "SELECT id, name, sources, capacity FROM trunks WHERE tenant_id = $1";
+    let sql = "SELECT id, name, sources, capacity, country_code, international_prefix, national_prefix \
+               FROM trunks WHERE tenant_id = $1";
     all(tx, tenant, sql, |row| TrunkRow {
         id: TrunkId(row.get(0)),
         name: row.get(1),
         sources: row.get(2),
         capacity: row.get(3),
+        country_code: row.get(4),
+        international_prefix: row.get(5),
+        national_prefix: row.get(6),
     })
     .await
 }

@@ -239,6 +239,38 @@ async fn asterisk_starts_with_what_is_rendered_and_follows_changes() {
     wait_until(LIMIT, "the trunk is an endpoint", async || (asterisk.get(trunk).await?.0 == 200).then_some(())).await;
     let (_, listed) = asterisk.get("/endpoints").await.unwrap();
     assert!(listed.contains("trunk-00000000"), "the channel driver knows it too: {listed}");
+    // Another tenant names the same source: only that trunk is left out, and its tenant is told.
+    let other = TenantId::from_parts(8, &[8; 10]);
+    house
+        .sql(&format!(
+            "INSERT INTO tenants (id, name, realm) VALUES ('{other}', 'Other', 'other.invalid');
+             INSERT INTO trunks (id, tenant_id, name, sources, capacity)
+             VALUES ('00000000-0000-7000-8000-0000000000bb', '{other}', 'Thief', ARRAY['192.0.2.0/24'], 30)"
+        ))
+        .await;
+    let reported = async |tenant: TenantId| {
+        let mut cmd = ringdown_redis_store::redis::cmd("HGET");
+        cmd.arg(format!("config:status:{}", house.life.node().as_str())).arg(format!("asterisk/{tenant}"));
+        let text: Option<String> = house.pool.run("test", ringdown_redis_store::Retry::Safe, &cmd).await.ok()?;
+        serde_json::from_str::<serde_json::Value>(&text?).ok()
+    };
+    wait_until(LIMIT, "the trunk at fault is reported", async || {
+        reported(other).await?["error"].as_str()?.contains("overlaps").then_some(())
+    })
+    .await;
+    house.sql("UPDATE trunks SET sources = ARRAY['192.0.2.9'] WHERE tenant_id = $T").await;
+    let version = house
+        .version("the change is compiled", |config| {
+            config.trunks.values().next().is_some_and(|trunk| trunk.sources == ["192.0.2.9"])
+        })
+        .await;
+    wait_until(LIMIT, "a change of the first tenant's trunk reaches Asterisk all the same", async || {
+        let report = reported(house.tenant).await?;
+        (report["version"] == version && report["error"].is_null()).then_some(())
+    })
+    .await;
+    let rendered = std::fs::read_to_string(asterisk.folder.join("etc/pjsip.conf")).unwrap();
+    assert!(rendered.contains("192.0.2.9") && !rendered.contains("0000000000bb"), "{rendered}");
     house.sql("DELETE FROM trunks").await;
     wait_until(LIMIT, "the trunk is gone again", async || (asterisk.get(trunk).await?.0 == 404).then_some(())).await;
     let log = std::fs::read_to_string(asterisk.folder.join("log/messages")).unwrap();

@@ -27,6 +27,12 @@ pub struct Config {
     pub no_response: Duration,
     /// Most TCP connections.
     pub connections: usize,
+    /// Most of them from one source.
+    pub connections_per_source: usize,
+    /// How long one may stay before its phone has proved who it is.
+    pub unproved: Duration,
+    /// The realm that owns this host's addresses as SIP domains.
+    pub address_realm: Option<String>,
 }
 
 const DIGESTS: &[(&str, &[Algorithm])] = &[
@@ -65,7 +71,7 @@ impl Config {
         let algorithms = env
             .choice("RINGDOWN_SIP_DIGEST", DIGESTS)
             .default("sha-256,md5")
-            .about("The digest algorithms phones are offered, in this order. sipp needs MD5 first; old baresip (1.x) needs MD5 alone.")
+            .about("The digest algorithms phones are offered, in this order. sipp needs MD5 first. Old baresip (before 2.0) is offered MD5 alone by itself.")
             .read();
         let no_response = env
             .duration_ms("RINGDOWN_REGISTRAR_NO_RESPONSE_MS", 500..=32_000)
@@ -75,8 +81,26 @@ impl Config {
         let connections = env
             .number("RINGDOWN_REGISTRAR_CONNECTIONS", 1..=100_000_usize)
             .default(10_000)
-            .about("Most TCP connections at once; a further one is closed at once.")
+            .about(
+                "Most TCP connections at once. When all are in use, the oldest that has not authenticated makes room.",
+            )
             .read();
+        let connections_per_source = env
+            .number("RINGDOWN_REGISTRAR_CONNECTIONS_PER_SOURCE", 1..=100_000_usize)
+            .default(1_000)
+            .about(
+                "Most TCP connections from one address: more than the phones of the largest office behind one router.",
+            )
+            .read();
+        let unproved = env
+            .duration_ms("RINGDOWN_REGISTRAR_UNAUTHENTICATED_MS", 1_000..=60_000)
+            .default(10_000)
+            .about("How long a TCP connection may stay open before its phone has authenticated.")
+            .read();
+        let address_realm = env
+            .parsed("RINGDOWN_REGISTRAR_ADDRESS_REALM", "a SIP realm", parse_host)
+            .about("The realm of phones that are set to this host's address instead of a domain. Unset: such phones are refused.")
+            .optional();
         let redis = shared::redis_url(env);
         Some(Self {
             udp: udp?,
@@ -88,6 +112,9 @@ impl Config {
             algorithms: algorithms?.to_vec(),
             no_response: no_response?,
             connections: connections?,
+            connections_per_source: connections_per_source?,
+            unproved: unproved?,
+            address_realm: address_realm?,
         })
     }
 }

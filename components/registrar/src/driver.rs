@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringdown_registrar_core::bindings::{Aor, Binding, Flow, Transport};
+use ringdown_registrar_core::bindings::{Aor, Binding};
 use ringdown_registrar_core::edge::{Directory, Edge, Effect, StoreResult};
+use ringdown_registrar_core::flow::Flow;
 use ringdown_service::{Clock, Heartbeat, Life, Shutdown};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::RegistrarMetrics;
+use crate::slots::Slots;
+use crate::sockets::{self, SipSocket};
 use crate::store::{Order, Store};
-use crate::udp::DatagramSocket;
+use crate::warnings::GuessWarnings;
 
 /// Inputs that may wait: about 20 ms of work.
 pub(crate) const INBOX: usize = 4_096;
@@ -41,8 +44,10 @@ pub(crate) enum Input {
 /// The owner of the core.
 pub(crate) struct Driver {
     edge: Edge,
-    sockets: Vec<Arc<DatagramSocket>>,
+    sockets: Vec<Arc<SipSocket>>,
     connections: BTreeMap<u64, Sender<Vec<u8>>>,
+    slots: Slots,
+    warnings: GuessWarnings,
     store: Store,
     metrics: RegistrarMetrics,
     clock: Clock,
@@ -53,7 +58,8 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         edge: Edge,
-        sockets: Vec<Arc<DatagramSocket>>,
+        sockets: Vec<Arc<SipSocket>>,
+        slots: Slots,
         store: Store,
         metrics: RegistrarMetrics,
         life: &Life,
@@ -62,6 +68,8 @@ impl Driver {
             edge,
             sockets,
             connections: BTreeMap::new(),
+            slots,
+            warnings: GuessWarnings::new(Instant::now()),
             store,
             metrics,
             clock: life.clock().clone(),
@@ -139,8 +147,8 @@ impl Driver {
         while let Some(effect) = self.edge.next_effect() {
             match effect {
                 Effect::Send { flow, bytes } => self.send(flow, bytes, now_ms),
-                Effect::Store { operation, tenant, aor, call_id, cseq, from_tag, changes } => {
-                    let order = Order::Register { operation, call_id, cseq, from_tag, changes };
+                Effect::Store { operation, tenant, aor, sender, changes } => {
+                    let order = Order::Register { operation, sender, changes };
                     if !self.store.order(tenant, aor, order) {
                         self.edge.stored(operation, StoreResult::Unavailable, now_ms);
                     }
@@ -151,6 +159,8 @@ impl Driver {
                     }
                 }
                 Effect::Observe(observation) => self.metrics.observe(observation),
+                Effect::Proved { connection } => self.slots.prove(connection),
+                Effect::Guessing { source, user } => self.warnings.guessing(source, &user, Instant::now()),
             }
         }
     }
@@ -158,26 +168,23 @@ impl Driver {
     /// Sends without waiting: a datagram that does not fit is lost as datagrams are, a connection that does not take
     /// more is closed.
     fn send(&mut self, flow: Flow, bytes: Vec<u8>, now_ms: u64) {
-        match flow.transport {
-            Transport::Udp => {
-                let socket = flow.socket().and_then(|socket| self.sockets.get(socket)).unwrap_or(&self.sockets[0]);
-                match socket.send(&bytes, flow.peer, flow.local) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                        self.metrics.dropped("send_buffer_full")
-                    }
-                    Err(error) => {
-                        log::debug!(peer:% = flow.peer, error:% = error; "a datagram could not be sent");
-                        self.metrics.dropped("send_failed");
-                        self.edge.unreachable(flow, now_ms);
-                    }
+        match flow.connection() {
+            None => match sockets::send(&self.sockets, &bytes, flow) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.metrics.dropped("send_buffer_full")
                 }
-            }
-            Transport::Tcp => {
-                let taken = self.connections.get(&flow.link).is_some_and(|outbox| outbox.try_send(bytes).is_ok());
+                Err(error) => {
+                    log::debug!(peer:% = flow.peer, error:% = error; "a datagram could not be sent");
+                    self.metrics.dropped("send_failed");
+                    self.edge.unreachable(flow, now_ms);
+                }
+            },
+            Some(connection) => {
+                let taken = self.connections.get(&connection).is_some_and(|outbox| outbox.try_send(bytes).is_ok());
                 if !taken {
                     self.metrics.dropped("connection_gone");
-                    self.connections.remove(&flow.link);
+                    self.connections.remove(&connection);
                     self.edge.unreachable(flow, now_ms);
                 }
             }

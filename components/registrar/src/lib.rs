@@ -11,7 +11,9 @@
 //! |---|---|
 //! | [`Config`] | the environment |
 //! | `driver` | the one task that owns the core: one input, all its effects, the next input |
-//! | `udp`, `tcp` | bytes in and out, with bounds |
+//! | `udp`, `sockets`, `tcp` | bytes in and out, with bounds |
+//! | `slots` | which connections may stay |
+//! | `warnings` | what strangers make us log |
 //! | `store` | bindings in Redis: one script per REGISTER |
 //! | `directory` | realms and credentials from the compiled configuration; bindings at the start |
 //! | `others` | bindings that other registrars of the same Redis write |
@@ -25,10 +27,13 @@ mod directory;
 mod driver;
 mod metrics;
 mod others;
+mod slots;
+mod sockets;
 mod start;
 mod store;
 mod tcp;
 mod udp;
+mod warnings;
 
 pub use config::Config;
 pub use start::start;

@@ -9,26 +9,28 @@ use std::time::Duration;
 use anyhow::Context;
 use ringdown_redis_store::{RedisOptions, RedisPool, StoreMetrics};
 use ringdown_registrar_core::digest::NonceKey;
-use ringdown_registrar_core::edge::{Edge, Place, Settings};
+use ringdown_registrar_core::edge::{Edge, HostPort, MAX_TRANSACTIONS, Settings};
 use ringdown_service::{Life, entropy};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::Config;
 use crate::directory::Follower;
 use crate::driver::{Driver, INBOX};
 use crate::metrics::RegistrarMetrics;
 use crate::others::Others;
+use crate::slots::Slots;
+use crate::sockets::SipSocket;
 use crate::store::Store;
 use crate::tcp::{self, Connections};
-use crate::udp::{self, DatagramSocket};
+use crate::udp;
 
 /// Binds every listener, then starts the driver, the readers, the store and the configuration watch.
 pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     let mut sockets = Vec::new();
     for address in &config.udp {
         let socket = life.bind_udp("RINGDOWN_REGISTRAR_UDP_LISTEN", *address).await?;
-        sockets.push(Arc::new(DatagramSocket::new(socket).context("RINGDOWN_REGISTRAR_UDP_LISTEN")?));
+        sockets.push(Arc::new(SipSocket::new(socket).context("asking for the addresses that datagrams reach")?));
     }
     let mut listeners = Vec::new();
     for address in &config.tcp {
@@ -47,20 +49,31 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     let others = Others::new(pool, store.clone(), holder, follower.tenants(), &life);
     life.spawn("other-registrars", others.follow());
     life.spawn("configuration", follower.follow());
-    for (number, socket) in (0_u16..).zip(&sockets) {
-        life.spawn("sip-udp", udp::read(number, Arc::clone(socket), inbox.clone(), metrics.clone()));
+    for (number, socket) in (0_u64..).zip(&sockets) {
+        life.spawn(
+            "sip-udp",
+            udp::Reader {
+                number,
+                socket: Arc::clone(socket),
+                inbox: inbox.clone(),
+                metrics: metrics.clone(),
+                nodes: config.nodes.clone(),
+            }
+            .read(),
+        );
     }
     let connections = Connections {
         inbox,
         metrics: metrics.clone(),
-        places: Arc::new(Semaphore::new(config.connections)),
+        slots: Slots::new(config.connections, config.connections_per_source),
+        unproved_limit: config.unproved,
         numbers: Arc::new(AtomicU64::new(1)),
         life: life.clone(),
     };
     for listener in listeners {
         life.spawn("sip-tcp-listener", tcp::accept(listener, connections.clone()));
     }
-    let driver = Driver::new(edge, sockets, store, metrics, &life);
+    let driver = Driver::new(edge, sockets, connections.slots.clone(), store, metrics, &life);
     life.spawn("sip", driver.drive(inputs));
     Ok(())
 }
@@ -77,29 +90,29 @@ fn redis_pool(config: &Config, life: &Life) -> anyhow::Result<RedisPool> {
 
 fn settings(
     config: &Config,
-    sockets: &[Arc<DatagramSocket>],
+    sockets: &[Arc<SipSocket>],
     listeners: &[TcpListener],
     life: &Life,
 ) -> anyhow::Result<Settings> {
-    let udp: Vec<SocketAddr> = sockets.iter().map(|socket| socket.local_addr()).collect();
+    let udp = sockets.iter().map(|socket| socket.bound()).collect::<Vec<_>>();
     let tcp = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let all = || udp.iter().chain(&tcp).copied();
-    let place = |address: SocketAddr| Place {
+    let place = |address: SocketAddr| HostPort {
         host: config.advertise.clone().unwrap_or_else(|| written(reachable_address(address.ip()))),
         port: address.port(),
     };
-    let aliases: BTreeSet<Place> = all()
-        .flat_map(|address| [place(address), Place { host: written(address.ip()), port: address.port() }])
+    let aliases: BTreeSet<HostPort> = all()
+        .flat_map(|address| [place(address), HostPort { host: written(address.ip()), port: address.port() }])
         .collect();
     let any_address_ports =
         all().filter(|address| address.ip().is_unspecified()).map(|address| address.port()).collect();
     let boot = u64::from_be_bytes(entropy::bytes());
     Ok(Settings {
+        advertise: config.advertise.clone(),
         udp: udp.iter().copied().map(place).collect(),
         tcp: tcp.first().copied().map(place),
         aliases,
         any_address_ports,
-        advertised: config.advertise.is_some(),
         nodes: config.nodes.clone(),
         holder: format!("{}/{boot:016x}", life.node().as_str()),
         no_response_ms: u64::try_from(config.no_response.as_millis()).unwrap_or(2_000),
@@ -108,6 +121,8 @@ fn settings(
             .nonce_key
             .as_ref()
             .map_or_else(|| NonceKey::new(entropy::bytes()), |key| NonceKey::from_secret(key.expose())),
+        address_realm: config.address_realm.clone(),
+        transactions: MAX_TRANSACTIONS,
         seed: entropy::bytes(),
     })
 }

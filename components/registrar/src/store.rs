@@ -13,7 +13,7 @@ use ringdown_domain::TenantId;
 use ringdown_redis_store::redis::{self, Script};
 use ringdown_redis_store::{RedisPool, Retry, StoreError, keys};
 use ringdown_registrar_core::bindings::{Aor, Binding, Change, MAX_BINDINGS, Refusal};
-use ringdown_registrar_core::edge::StoreResult;
+use ringdown_registrar_core::edge::{RegisterSender, StoreResult};
 use ringdown_service::{Clock, Life};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::oneshot;
@@ -34,19 +34,11 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("sto
 #[derive(Debug)]
 pub(crate) enum Order {
     /// A REGISTER's changes; reported.
-    Register { operation: u64, call_id: String, cseq: u32, from_tag: String, changes: Vec<Change> },
+    Register { operation: u64, sender: RegisterSender, changes: Vec<Change> },
     /// A binding is gone, unless it was renewed meanwhile; then what is there is reported.
     Forget { binding: Box<Binding> },
     /// Others may have changed something: what is there is reported. Says whether that could be done.
     Reload { done: oneshot::Sender<bool> },
-}
-
-/// What tells whether a REGISTER is older than a binding ([`Binding::is_newer_than`]).
-#[derive(Clone, Copy)]
-struct Marks<'a> {
-    call_id: &'a str,
-    cseq: u32,
-    from_tag: &'a str,
 }
 
 struct Job {
@@ -122,9 +114,8 @@ impl Worker {
     async fn work(mut self, mut jobs: Receiver<Job>) {
         while let Some(Job { tenant, aor, order }) = jobs.recv().await {
             match order {
-                Order::Register { operation, call_id, cseq, from_tag, changes } => {
-                    let marks = Marks { call_id: &call_id, cseq, from_tag: &from_tag };
-                    let result = self.register(tenant, &aor, marks, &changes).await;
+                Order::Register { operation, sender, changes } => {
+                    let result = self.register(tenant, &aor, &sender, &changes).await;
                     // The driver is gone only when the daemon ends.
                     let _ = self.inbox.send(Input::Stored { operation, result }).await;
                 }
@@ -142,17 +133,22 @@ impl Worker {
         }
     }
 
-    async fn register(&mut self, tenant: TenantId, aor: &Aor, marks: Marks<'_>, changes: &[Change]) -> StoreResult {
+    async fn register(
+        &mut self,
+        tenant: TenantId,
+        aor: &Aor,
+        sender: &RegisterSender,
+        changes: &[Change],
+    ) -> StoreResult {
         if self.away_until.is_some_and(|until| Instant::now() < until) {
             return StoreResult::Unavailable;
         }
         let keys = [keys::location(tenant, &aor.user)];
         let channel = keys::location_changed(tenant);
         let now_ms = self.clock.now().0.to_string();
-        let Marks { call_id, cseq, from_tag } = marks;
+        let RegisterSender { call_id, cseq, from_tag } = sender.clone();
         let (cseq, limit) = (cseq.to_string(), MAX_BINDINGS.to_string());
-        let (call_id, from_tag, holder) = (call_id.to_owned(), from_tag.to_owned(), self.holder.to_string());
-        let mut args = vec![now_ms, call_id, cseq, limit, channel, holder, aor.user.clone(), from_tag];
+        let mut args = vec![now_ms, call_id, cseq, limit, channel, self.holder.to_string(), aor.user.clone(), from_tag];
         for change in changes {
             let Ok(fields) = change_fields(change) else { return StoreResult::Unavailable };
             args.extend(fields);

@@ -1,20 +1,21 @@
 //! TCP connections of phones: bounded in number, in silence, in what waits to be written.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringdown_registrar_core::bindings::Flow;
+use ringdown_registrar_core::flow::Flow;
 use ringdown_registrar_core::message::{Framed, StreamFramer};
 use ringdown_service::{Life, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::Instant;
 
 use crate::driver::Input;
 use crate::metrics::RegistrarMetrics;
+use crate::slots::{Slot, Slots, Standing};
 
 /// Messages that may wait to be written; a phone that reads slower than this is disconnected.
 const OUTBOX: usize = 256;
@@ -32,7 +33,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Connections {
     pub(crate) inbox: Sender<Input>,
     pub(crate) metrics: RegistrarMetrics,
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) slots: Slots,
+    /// How long a connection may stay before its phone has proved who it is.
+    pub(crate) unproved_limit: Duration,
     pub(crate) numbers: Arc<AtomicU64>,
     pub(crate) life: Life,
 }
@@ -53,22 +56,28 @@ pub(crate) async fn accept(listener: TcpListener, shared: Connections) -> anyhow
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
+        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+        let Some(slot) = shared.slots.take(number, peer) else {
             shared.metrics.dropped("too_many_connections");
             continue;
         };
-        let flow = Flow::tcp(shared.numbers.fetch_add(1, Ordering::Relaxed), peer);
-        let flow = stream.local_addr().map_or(flow, |local| flow.reached_at(local.ip()));
-        let connection = Connection { flow, inbox: shared.inbox.clone(), metrics: shared.metrics.clone() };
+        let Ok(local) = stream.local_addr() else { continue };
+        let flow = Flow::tcp(number, canonical(peer)).reached_at(canonical(local));
+        let connection = Connection {
+            flow,
+            unproved_limit: shared.unproved_limit,
+            inbox: shared.inbox.clone(),
+            metrics: shared.metrics.clone(),
+        };
         shared.life.spawn_finite("sip-tcp", async move {
-            connection.live(stream).await;
-            drop(place);
+            connection.live(stream, slot).await;
         });
     }
 }
 
 struct Connection {
     flow: Flow,
+    unproved_limit: Duration,
     inbox: Sender<Input>,
     metrics: RegistrarMetrics,
 }
@@ -82,6 +91,10 @@ enum End {
     Ours,
     #[error("silent for too long")]
     Idle,
+    #[error("did not authenticate in time")]
+    Unproved,
+    #[error("gave its place to another")]
+    GivenUp,
     #[error("not SIP: {0}")]
     NotSip(#[from] ringdown_registrar_core::message::Unreadable),
     #[error("{0}")]
@@ -92,27 +105,31 @@ enum End {
 
 impl Connection {
     /// The whole life: told to the driver at both ends.
-    async fn live(self, stream: TcpStream) {
+    async fn live(self, stream: TcpStream, slot: Slot) {
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         let flow = self.flow;
         if self.inbox.send(Input::Opened { connection: flow.link, outbox }).await.is_err() {
             return;
         }
-        let end = self.serve(stream, outgoing).await;
-        if let End::NotSip(_) = end {
-            self.metrics.dropped("broken_stream");
+        let end = self.serve(stream, outgoing, slot).await;
+        match end {
+            End::NotSip(_) => self.metrics.dropped("broken_stream"),
+            End::Unproved => self.metrics.dropped("unauthenticated_connection"),
+            End::GivenUp => self.metrics.dropped("connection_gave_way"),
+            End::Peer | End::Ours | End::Idle | End::Io(_) | End::Slow(_) => {}
         }
         log::debug!(peer:% = flow.peer, why:% = end; "connection ended");
         // The driver is gone only when the daemon ends.
         let _ = self.inbox.send(Input::Closed { flow }).await;
     }
 
-    async fn serve(&self, mut stream: TcpStream, mut outgoing: Receiver<Vec<u8>>) -> End {
+    async fn serve(&self, mut stream: TcpStream, mut outgoing: Receiver<Vec<u8>>, mut slot: Slot) -> End {
         if let Err(error) = stream.set_nodelay(true) {
             return error.into();
         }
         let mut framer = StreamFramer::new();
         let mut buffer = vec![0_u8; 16_384];
+        let prove_until = Instant::now() + self.unproved_limit;
         let mut until = Instant::now() + MESSAGE_LIMIT;
         loop {
             let step = tokio::select! {
@@ -125,6 +142,11 @@ impl Connection {
                     Some(bytes) => write(&mut stream, &bytes).await.map(|()| true),
                     None => Err(End::Ours),
                 },
+                standing = slot.changed() => match standing {
+                    Standing::GivenUp => Err(End::GivenUp),
+                    Standing::Unproved | Standing::Proved => continue,
+                },
+                () = tokio::time::sleep_until(prove_until), if slot.standing() == Standing::Unproved => Err(End::Unproved),
                 () = tokio::time::sleep_until(until) => Err(End::Idle),
             };
             match step {
@@ -143,13 +165,19 @@ impl Connection {
             match frame {
                 Framed::Ping => write(stream, b"\r\n").await?,
                 Framed::Message(bytes) => {
+                    let flow = self.flow;
                     // Waiting here is back pressure on this phone alone.
-                    self.inbox.send(Input::Received { flow: self.flow, bytes }).await.map_err(|_| End::Ours)?;
+                    self.inbox.send(Input::Received { flow, bytes }).await.map_err(|_| End::Ours)?;
                 }
             }
         }
         Ok(framer.is_empty())
     }
+}
+
+/// A peer that reached a socket on [::] over IPv4 is known by its IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), End> {

@@ -11,12 +11,14 @@ use futures_util::StreamExt;
 use ringdown_redis_store::StoreError;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::problem::Problem;
 use crate::resources::fields::Object;
+use crate::resources::skill_set::EACH_SKILL_ONCE;
 use crate::router::MAX_BODY_BYTES;
 
 /// Reasons are shown up to this length; serde repeats what it met.
@@ -86,9 +88,38 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub fn parse_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // Whether it is JSON at all comes first: otherwise the first unknown member would hide that the rest is broken.
     serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| broken_json(&error.to_string()))?;
+    match from_bytes(bytes) {
+        Ok(value) => Ok(value),
+        Err(problem) => whole_numbers(bytes).map_or(Err(problem), |bytes| from_bytes(&bytes)),
+    }
+}
+
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
     let object: Result<Object<T>, _> = serde_path_to_error::deserialize(deserializer);
     object.map(|Object(value)| value).map_err(|error| json_problem(&error))
+}
+
+/// The same body with `5` for `5.0`, which JSON Schema takes for the same integer; none when there is no such number.
+fn whole_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    make_whole(&mut value).then(|| value.to_string().into_bytes())
+}
+
+/// Whether something was changed. The depth is bounded by the parser.
+fn make_whole(value: &mut Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            // Beyond 2^53 a double no longer tells whole numbers apart.
+            let whole = number.as_f64().filter(|x| number.is_f64() && x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0);
+            #[expect(clippy::cast_possible_truncation, reason = "whole, and within 53 bits")]
+            let whole = whole.map(|x| x as i64);
+            whole.map(|whole| *number = whole.into()).is_some()
+        }
+        Value::Array(items) => items.iter_mut().fold(false, |changed, item| make_whole(item) || changed),
+        Value::Object(members) => members.values_mut().fold(false, |changed, item| make_whole(item) || changed),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
 }
 
 fn json_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
@@ -100,6 +131,10 @@ fn json_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Proble
     let reason = if inner.is_data() { reason } else { "is not of the kind that is accepted" };
     let path = error.path().to_string();
     let field = if path == "." { missing_field(reason).unwrap_or("body").to_owned() } else { path };
+    // What no schema can say.
+    if reason == EACH_SKILL_ONCE {
+        return unfit(field, reason);
+    }
     invalid(field, shorten(reason))
 }
 
@@ -180,7 +215,20 @@ pub struct Paging {
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
     pub limit: Option<Limit>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 200)]
+    #[param(format = Uuid)]
+    pub cursor: Option<String>,
+}
+
+/// What the list of skills accepts: its cursor is a skill's name.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NamePaging {
+    /// Most items of the answer, 1 to 500; 100 when left out.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
+    pub limit: Option<Limit>,
+    /// `next_cursor` of the page before.
+    #[param(min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._-]+$")]
     pub cursor: Option<String>,
 }
 
@@ -195,7 +243,7 @@ pub fn id_cursor(cursor: &str) -> Result<Uuid, Problem> {
 /// A cursor that is none of ours.
 #[must_use]
 pub fn bad_cursor() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_query", "a query parameter is not accepted")
+    Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "the cursor is none of this list")
         .field("cursor", "must be a next_cursor of this list")
 }
 
@@ -328,7 +376,7 @@ pub struct InteractionPath {
 pub struct IdempotencyHeader {
     /// 1 to 128 printable ASCII characters. A repeat of the same request with the same key has no second effect and gets the
     /// first answer; kept for 24 hours.
-    #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 128)]
+    #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 128, pattern = "^[!-~]([ -~]*[!-~])?$")]
     #[expect(dead_code, reason = "documents the header")]
     idempotency_key: Option<String>,
 }
@@ -339,11 +387,13 @@ pub struct IdempotencyHeader {
 pub struct ChangeHeaders {
     /// 1 to 128 printable ASCII characters. A repeat of the same request with the same key has no second effect and gets the
     /// first answer; kept for 24 hours.
-    #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 128)]
+    #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 128, pattern = "^[!-~]([ -~]*[!-~])?$")]
     #[expect(dead_code, reason = "documents the header")]
     idempotency_key: Option<String>,
-    /// The `ETag` of the object as it was read; the change is refused with 412 when it is another by now.
-    #[param(rename = "If-Match", required = false)]
+    /// The `ETag` of the object as it was read, several of them, or `*`; the change is refused with 412 when it has none of
+    /// them by now. A weak tag never matches (RFC 9110 13.1.1).
+    #[param(rename = "If-Match", required = false, max_length = 1024,
+        pattern = "^(\\*|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$")]
     #[expect(dead_code, reason = "documents the header")]
     if_match: Option<String>,
 }
@@ -418,6 +468,12 @@ impl<T: Serialize> IntoResponse for Created<T> {
 #[must_use]
 pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Problem {
     unprocessable("invalid", "a field is not accepted").field(field, reason)
+}
+
+/// A field that is fine by itself and does not go with the others, or with what there is.
+#[must_use]
+pub fn unfit(field: impl Into<String>, reason: impl Into<String>) -> Problem {
+    unprocessable("does_not_fit", "a field does not go with the others").field(field, reason)
 }
 
 /// A request that cannot be done as it is.

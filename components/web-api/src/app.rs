@@ -15,6 +15,7 @@ use crate::auth::password::Passwords;
 use crate::live::figures::FiguresCache;
 use crate::live::reader::KnownTenants;
 use crate::metrics::ApiMetrics;
+use crate::quotas::{Pace, Quotas};
 
 /// The parts. One per process.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Parts {
     pub known_tenants: KnownTenants,
     /// Queues' figures counted lately.
     pub figures: FiguresCache,
+    /// How fast tenants make interactions.
+    pub pace: Pace,
     /// What the environment says.
     pub settings: Settings,
 }
@@ -50,6 +53,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpAddr>,
     /// How long a change of configuration waits for the router.
     pub apply_wait: Duration,
+    /// How much one tenant may take.
+    pub quotas: Quotas,
+    /// Where clients reach the notifier.
+    pub websocket_url: String,
 }
 
 /// A handle to the parts; cheap to clone.

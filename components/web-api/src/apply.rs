@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Ringdown-Config-Revision: 17      the tenant's revision that holds the change
-//! Ringdown-Config-Applied: true     the router runs it; false: not within the wait, it will
+//! Ringdown-Config-Applied: true     the router runs it and every Asterisk has it; false: not within the wait, it will
 //! ```
 //!
 //! `Prefer: respond-async` (RFC 7240 4.1) does not wait, `Prefer: wait=N` waits up to N seconds (at most 10). An import of
@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use ringdown_domain::TenantId;
-use ringdown_redis_store::snapshot;
+use ringdown_redis_store::{Retry, keys, redis, snapshot};
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -70,20 +71,21 @@ impl Patience {
 pub struct Applied {
     /// The tenant's revision that holds the change.
     pub revision: u64,
-    /// Whether the router runs it, or a later one.
+    /// Whether the router runs it, or a later one, and every Asterisk has it.
     pub running: bool,
 }
 
-/// Waits until the tenant's router runs what is written; none when the tenant is gone or a store is away (the change is
+/// Waits until the tenant's router runs what is written and every Asterisk that is rendered for has it; none when the tenant is gone or a store is away (the change is
 /// made all the same).
 pub async fn wait(app: &App, tenant: TenantId, patience: Patience) -> Option<Applied> {
     let revision = written(app, tenant).await?;
     let end = Instant::now() + patience.limit(app.settings.apply_wait);
+    let renderers = config_renderers(app).await?;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        if runs(app, tenant).await? >= revision {
+        if runs(app, tenant).await? >= revision && rendered(app, &renderers, tenant, revision).await? {
             return Some(Applied { revision, running: true });
         }
         if Instant::now() >= end {
@@ -118,6 +120,34 @@ pub async fn written(app: &App, tenant: TenantId) -> Option<u64> {
 async fn runs(app: &App, tenant: TenantId) -> Option<u64> {
     let record = snapshot::read_router(&app.redis, tenant).await.ok()?;
     Some(record.map_or(0, |record| record.config_version))
+}
+
+/// The hosts whose Asterisk follows the configuration; one that has not been heard of for half a minute is not waited for.
+async fn config_renderers(app: &App) -> Option<Vec<String>> {
+    let renderers = ringdown_redis_store::renderers(&app.redis, app.clock.now()).await.ok()?;
+    Some(renderers.into_keys().collect())
+}
+
+/// What a host reports of its Asterisk.
+#[derive(Deserialize)]
+struct Report {
+    version: u64,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+/// Whether each of these hosts has the revision in its Asterisk, without a fault.
+async fn rendered(app: &App, hosts: &[String], tenant: TenantId, revision: u64) -> Option<bool> {
+    for host in hosts {
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(keys::config_status(host)).arg(format!("asterisk/{tenant}"));
+        let text: Option<String> = app.redis.run("config_status", Retry::Safe, &cmd).await.ok()?;
+        let report = text.and_then(|text| serde_json::from_str::<Report>(&text).ok());
+        if !report.is_some_and(|report| report.version >= revision && report.error.is_none()) {
+            return Some(false);
+        }
+    }
+    Some(true)
 }
 
 #[cfg(test)]

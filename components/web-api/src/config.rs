@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ringdown_env_config::{Reader, Secret, Url, shared};
 
+use crate::quotas::Quotas;
+
 /// What web-api is told at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -20,6 +22,10 @@ pub struct Config {
     pub trusted_proxies: Vec<IpAddr>,
     /// How long a write waits for the routers to take the new configuration.
     pub apply_wait: Duration,
+    /// How much one tenant may take.
+    pub quotas: Quotas,
+    /// Where clients reach the notifier.
+    pub websocket_url: Url,
     /// The first administrator's password, for `init-admin`.
     pub admin_password: Option<Secret>,
 }
@@ -53,6 +59,12 @@ impl Config {
             .default(2_000)
             .about("How long a change of configuration waits until the router has taken it, before it answers `Ringdown-Config-Applied: false`.")
             .read();
+        let quotas = Quotas::read(env);
+        let websocket_url = env
+            .url("RINGDOWN_WEB_API_WEBSOCKET_URL", &["ws", "wss"])
+            .default("ws://127.0.0.1:8001/ws")
+            .about("Where clients reach the notifier's WebSocket, as `GET /api/v1/websocket` tells them.")
+            .read();
         let admin_password = env
             .secret("RINGDOWN_ADMIN_PASSWORD")
             .about("The first administrator's password; read by `ringdown-web-api init-admin` only.")
@@ -64,6 +76,8 @@ impl Config {
             session_ttl: session_ttl?,
             trusted_proxies: trusted_proxies?.unwrap_or_default(),
             apply_wait: apply_wait?,
+            quotas: quotas?,
+            websocket_url: websocket_url?,
             admin_password: admin_password?,
         })
     }

@@ -3,21 +3,26 @@
 use std::time::Duration;
 
 use ringdown_pg_store::{Limits, PgStore};
-use ringdown_redis_store::{CommandClient, RedisOptions, RedisPool, StoreMetrics};
-use ringdown_service::{HttpLimits, Life, entropy};
+use ringdown_redis_store::{CommandClient, RedisOptions, RedisPool, StoreMetrics, keys};
+use ringdown_service::{Backoff, HttpLimits, Life, entropy};
 
 use crate::app::{App, Parts, Settings};
 use crate::auth::limiter::LoginLimiter;
 use crate::auth::password::Passwords;
+use crate::auth::sessions;
 use crate::auth::token::hex;
 use crate::config::Config;
 use crate::live::figures::FiguresCache;
 use crate::live::reader::KnownTenants;
 use crate::metrics::ApiMetrics;
+use crate::quotas::Pace;
 use crate::{router, schema, writes};
 
 /// How often old Idempotency-Keys are removed.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How often Redis is told again which log-ins have ended.
+const GENERATIONS_EVERY: Duration = Duration::from_secs(30);
 
 /// How often Redis is asked whether it is there.
 const REDIS_CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -44,10 +49,13 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
         metrics: ApiMetrics::new(life.metrics()),
         known_tenants: KnownTenants::default(),
         figures: FiguresCache::default(),
+        pace: Pace::new(&config.quotas),
         settings: Settings {
             session_ttl: config.session_ttl,
             trusted_proxies: config.trusted_proxies,
             apply_wait: config.apply_wait,
+            quotas: config.quotas,
+            websocket_url: config.websocket_url.expose().to_owned(),
         },
     });
     let shutdown = life.shutdown();
@@ -58,6 +66,8 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     watch_redis(&life, redis);
     migrate(&life, pg);
     forget_keys(&life, app.clone());
+    tell_generations(&life, app.clone());
+    answer_tokens(&life, app.clone());
     life.serve_http("api", listener, router::service(app, life.admin_router()), HttpLimits::default());
     Ok(())
 }
@@ -113,11 +123,67 @@ fn forget_keys(life: &Life, app: App) {
                 () = shutdown.requested() => return Ok(()),
                 _ = ticks.tick() => {}
             }
+            match sessions::forget_generations(&app).await {
+                Ok(count) => log::debug!(count; "generations of removed users are forgotten"),
+                // Logged where it was met; the next round does it.
+                Err(_problem) => {}
+            }
             match writes::forget_old_keys(&app).await {
                 Ok(count) => log::debug!(count; "old Idempotency-Keys are forgotten"),
                 // Logged where it was met; the next round does it.
                 Err(_problem) => {}
             }
         }
+    });
+}
+
+/// Repeats to Redis which log-ins have ended; see [`sessions::tell_generations`].
+fn tell_generations(life: &Life, app: App) {
+    let shutdown = life.shutdown();
+    life.spawn("generations", async move {
+        let mut ticks = tokio::time::interval(GENERATIONS_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // First: a look that takes as long as its period would leave the end to chance, again and again.
+                biased;
+                () = shutdown.requested() => return Ok(()),
+                _ = ticks.tick() => {}
+            }
+            if sessions::tell_generations(&app).await.is_err() {
+                log::debug!("which log-ins have ended is told to Redis at the next round");
+            }
+        }
+    });
+}
+
+/// Answers the notifier, which has no PostgreSQL, whether a token is an API token. One question at a time: what strangers ask
+/// costs at most one connection.
+fn answer_tokens(life: &Life, app: App) {
+    let shutdown = life.shutdown();
+    life.spawn("token questions", async move {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        while !shutdown.is_requested() {
+            let mut asked = match app.redis.subscriber(keys::TOKEN_ASKED_CHANNEL).await {
+                Ok(asked) => asked,
+                Err(error) => {
+                    log::debug!(error:display; "questions about tokens are not heard");
+                    backoff.wait(&shutdown).await;
+                    continue;
+                }
+            };
+            backoff.reset();
+            loop {
+                let message = tokio::select! {
+                    message = asked.next() => message,
+                    () = shutdown.requested() => return Ok(()),
+                };
+                let Some(message) = message else { break };
+                if let Ok(digest) = message.get_payload::<String>() {
+                    sessions::answer(&app, &digest).await;
+                }
+            }
+        }
+        Ok(())
     });
 }

@@ -136,9 +136,19 @@ fn field_of(constraint: &str) -> String {
 }
 
 fn taken(constraint: &str) -> Problem {
-    let field = ["realm", "login", "sip_user", "did", "name"].into_iter().find(|field| constraint.contains(field));
+    if constraint == "trunks_sources_overlap" {
+        return source_taken();
+    }
+    let field = ["realm", "login", "sip_user", "sources", "did", "name"].into_iter().find(|field| constraint.contains(field));
     let field = field.unwrap_or(if constraint.starts_with("skills") { "name" } else { "id" });
     answers::conflict("taken", format!("another object has this {field}")).field(field, "must be unique")
+}
+
+/// A trunk's source that somebody else has. Whose it is is nobody's business.
+#[must_use]
+pub fn source_taken() -> Problem {
+    answers::conflict("source_taken", "a source overlaps an address that is in use in this installation")
+        .field("sources", "must not overlap what is in use")
 }
 
 fn reference(constraint: &str) -> Problem {

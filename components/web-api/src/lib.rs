@@ -7,6 +7,7 @@
 //! | [`auth`] | passwords, tokens, sessions, roles: the gate of every route |
 //! | [`resources`] | configuration in PostgreSQL |
 //! | [`live`] | live state and commands |
+//! | [`quotas`] | how much one tenant may take |
 //! | [`writes`], [`apply`] | a change in one transaction with its Idempotency-Key, and the wait until it runs |
 
 pub mod answers;
@@ -21,6 +22,7 @@ pub mod live;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;
+pub mod quotas;
 pub mod resources;
 pub mod router;
 pub mod schema;

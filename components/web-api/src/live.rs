@@ -7,5 +7,5 @@ pub mod figures;
 pub mod interactions;
 pub mod provisioning;
 pub mod reader;
-pub mod story;
 pub mod views;
+pub mod websocket;

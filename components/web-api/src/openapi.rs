@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use axum::http::HeaderValue;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
-    Response, ResponseBuilder,
+    Response, ResponseBuilder, Schema,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -24,6 +25,7 @@ The contact centre's REST interface. Log in with `POST /api/v1/sessions` and sen
 - Every write accepts `Idempotency-Key`; every change of an object accepts `If-Match`.
 - A change of configuration answers `Ringdown-Config-Revision` and `Ringdown-Config-Applied`; `Prefer: respond-async` does not wait \
 for the router, `Prefer: wait=N` waits up to N seconds.
+- Live events come over a WebSocket: `GET /api/v1/websocket` says where, `/api/v1/asyncapi.json` what is said.
 - Lists have `limit` and `cursor`; times are UTC milliseconds.
 - Refusals are problem documents (RFC 9457) that name the field and the reason.";
 
@@ -71,16 +73,36 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             add_refusals(path, &method, operation);
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(parameter) = parameter {
+                    without_null(&mut parameter.schema);
+                }
+            }
         }
     }
     document
+}
+
+/// A parameter is there or left out; none can be null, as an `Option` would claim.
+fn without_null(schema: &mut Option<RefOr<Schema>>) {
+    if let Some(RefOr::T(Schema::Object(object))) = schema
+        && let SchemaType::Array(types) = &object.schema_type
+    {
+        let types: Vec<Type> = types.iter().filter(|kind| **kind != Type::Null).cloned().collect();
+        object.schema_type = match <[Type; 1]>::try_from(types) {
+            Ok([only]) => SchemaType::Type(only),
+            Err(several) => SchemaType::Array(several),
+        };
+    }
 }
 
 /// Each route with its methods, as `Allow` shows them.
 #[must_use]
 pub fn methods(document: &OpenApi) -> HashMap<String, HeaderValue> {
     let mut methods = HashMap::new();
-    methods.insert("/api/v1/openapi.json".to_owned(), HeaderValue::from_static("GET, HEAD"));
+    for path in ["/api/v1/openapi.json", "/api/v1/asyncapi.json"] {
+        methods.insert(path.to_owned(), HeaderValue::from_static("GET, HEAD"));
+    }
     for (path, item) in &document.paths.paths {
         let rows = [
             (item.get.is_some(), "GET, HEAD"),

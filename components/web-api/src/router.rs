@@ -17,10 +17,10 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::sessions;
-use crate::live::{acd, agents as live_agents, interactions, provisioning};
+use crate::live::{acd, agents as live_agents, interactions, provisioning, websocket};
 use crate::problem::Problem;
 use crate::resources::{agents, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
-use crate::{answers, openapi};
+use crate::{answers, openapi, quotas};
 
 /// The largest body: an agent with 64 skills has 8 KiB, an interaction with all its notes 10 KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -63,6 +63,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(acd::list_live_queues))
         .routes(routes!(acd::get_live_queue))
         .routes(routes!(provisioning::get_provisioning))
+        .routes(routes!(quotas::list_quotas))
+        .routes(routes!(websocket::get_websocket))
 }
 
 /// The OpenAPI document.
@@ -78,8 +80,10 @@ pub fn service(app: App, admin: Router) -> Router {
     let surroundings = Surroundings { app: app.clone(), methods: Arc::new(openapi::methods(&document)) };
     // A document made of strings and numbers always becomes JSON.
     let document = JsonText(document.to_json().unwrap_or_default());
+    let messages = JsonText(websocket::document(&app.settings.websocket_url).to_string());
     let (api, _) = api().split_for_parts();
     let api = api
+        .route("/asyncapi.json", get(move || std::future::ready(messages.clone())))
         .route("/openapi.json", get(move || std::future::ready(document.clone())))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -8,8 +8,29 @@ mod embedded {
 
 /// The ways back: one for every migration but the first, added with it.
 fn ways() -> Vec<Way> {
-    Vec::new()
+    vec![
+        Way { version: 2, down: V2_DOWN, works_from: 1 },
+        Way { version: 3, down: V3_DOWN, works_from: 2 },
+    ]
 }
+
+/// What V2 added goes again: generations, the check of trunks' sources, the fingerprints of secrets.
+const V2_DOWN: &str = "
+DROP TRIGGER users_narrowed ON users;
+DROP TRIGGER users_removed ON users;
+DROP FUNCTION raise_generation();
+DROP TABLE user_generations;
+DROP TRIGGER trunks_sources_inserted ON trunks;
+DROP TRIGGER trunks_sources_updated ON trunks;
+DROP FUNCTION check_trunk_sources();
+ALTER TABLE idempotency_keys DROP COLUMN secret_hash;
+";
+
+/// What V3 added goes again: how carriers write numbers, the limit of busy answers.
+const V3_DOWN: &str = "
+ALTER TABLE trunks DROP COLUMN country_code, DROP COLUMN international_prefix, DROP COLUMN national_prefix;
+ALTER TABLE queues DROP COLUMN busy_limit;
+";
 
 /// All migrations, in order, and the ways back.
 #[must_use]

@@ -9,7 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use ringdown_domain::TenantId;
+use ringdown_domain::{TenantId, UserId};
 use ringdown_pg_store::{Isolation, Retry, Retryable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,7 @@ use crate::answers;
 use crate::app::App;
 use crate::apply::{self, Applied, Patience};
 use crate::auth::principal::Principal;
+use crate::auth::sessions;
 use crate::auth::token::hex;
 use crate::db::{self, Session, Tx};
 use crate::problem::Problem;
@@ -32,7 +33,8 @@ const SECRET_MEMBERS: [&str; 2] = ["password", "sip_password"];
 
 static CONFIG_REVISION: HeaderName = HeaderName::from_static("ringdown-config-revision");
 static CONFIG_APPLIED: HeaderName = HeaderName::from_static("ringdown-config-applied");
-static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Says that an answer is the first one's.
+pub static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// An Idempotency-Key: 1 to 128 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +69,24 @@ impl Key {
 #[derive(Debug)]
 pub struct Terms {
     key: Option<Key>,
-    if_match: Option<String>,
+    if_match: Option<IfMatch>,
     fingerprint: String,
+    /// The secrets of a body that has a key, and their salted hash.
+    secrets: Option<Secrets>,
     patience: Patience,
+}
+
+/// Secrets of a request as text, and hashed as passwords are: a plain hash of one could be guessed.
+#[derive(Clone)]
+struct Secrets {
+    text: String,
+    hash: String,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets(..)")
+    }
 }
 
 impl Terms {
@@ -83,6 +100,7 @@ impl Terms {
             key: Key::from_headers(headers)?,
             if_match: if_match(headers)?,
             fingerprint: hex(&hash.finalize()),
+            secrets: None,
             patience: Patience::from_headers(headers),
         })
     }
@@ -93,22 +111,70 @@ impl Terms {
     /// 412.
     pub fn check(&self, etag: &str) -> Result<(), Problem> {
         match &self.if_match {
-            Some(wanted) if wanted != "*" && wanted != etag => Err(answers::precondition_failed()),
+            Some(wanted) if !wanted.matches(etag) => Err(answers::precondition_failed()),
             Some(_) | None => Ok(()),
         }
     }
 }
 
-/// One strong entity tag or `*`; lists are not needed by anybody who has read the object once (RFC 9110 13.1.1).
-fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    let quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
-    if text == "*" || (quoted && text.len() <= 66) {
-        return Ok(Some(text.to_owned()));
+/// What an `If-Match` asks for (RFC 9110 13.1.1).
+#[derive(Debug, PartialEq, Eq)]
+enum IfMatch {
+    /// `*`: any object that is there.
+    Any,
+    /// One of these strong tags, in their quotes. Weak tags never match, so they are not kept.
+    OneOf(Vec<String>),
+}
+
+/// The longest `If-Match`; a tag of ours has 12 characters.
+const MAX_IF_MATCH_CHARS: usize = 1_024;
+
+impl IfMatch {
+    fn matches(&self, etag: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(tags) => tags.iter().any(|tag| tag == etag),
+        }
     }
-    let detail = "the If-Match header is not accepted";
-    Err(Problem::new(StatusCode::BAD_REQUEST, "bad_header", detail).field("If-Match", "must be one ETag of ours, or *"))
+
+    /// Reads the field's value: `*`, or a list of entity tags with commas between them. An empty element is passed over
+    /// (RFC 9110 5.6.1.2).
+    fn parse(text: &str) -> Option<Self> {
+        if text.trim() == "*" {
+            return Some(Self::Any);
+        }
+        let (mut tags, mut rest, mut found) = (Vec::new(), text.trim_start_matches([' ', '\t', ',']), false);
+        while !rest.is_empty() {
+            let (weak, quoted) = rest.strip_prefix("W/").map_or((false, rest), |rest| (true, rest));
+            let (tag, after) = quoted.strip_prefix('"')?.split_once('"')?;
+            if !tag.bytes().all(|byte| byte == 0x21 || (0x23..=0x7e).contains(&byte) || byte >= 0x80) {
+                return None;
+            }
+            if !weak {
+                tags.push(format!("\"{tag}\""));
+            }
+            found = true;
+            let after = after.trim_start_matches([' ', '\t']);
+            rest = after.trim_start_matches([' ', '\t', ',']);
+            if !rest.is_empty() && !after.starts_with(',') {
+                return None;
+            }
+        }
+        found.then_some(Self::OneOf(tags))
+    }
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
+    let lines: Vec<&str> = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().unwrap_or("?")).collect();
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let text = lines.join(",");
+    let read = if text.len() <= MAX_IF_MATCH_CHARS { IfMatch::parse(&text) } else { None };
+    read.map(Some).ok_or_else(|| {
+        let detail = "the If-Match header is not accepted";
+        Problem::new(StatusCode::BAD_REQUEST, "bad_header", detail).field("If-Match", "must be a list of entity tags, or *")
+    })
 }
 
 /// The terms of a change without a body.
@@ -129,24 +195,36 @@ pub struct Change<T> {
     pub terms: Terms,
 }
 
-impl<T: DeserializeOwned> FromRequest<App> for Change<T> {
+impl<T: DeserializeOwned + Send> FromRequest<App> for Change<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _app: &App) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
         let bytes = answers::json_bytes(request).await?;
         let input = answers::parse_body(&bytes)?;
-        Ok(Self { input, terms: Terms::new(&method, &uri, &headers, &without_secrets(&bytes))? })
+        let (plain, secrets) = split_secrets(&bytes);
+        let mut terms = Terms::new(&method, &uri, &headers, &plain)?;
+        if let (Some(text), Some(_)) = (secrets, &terms.key) {
+            let hash = app.passwords.hash(text.clone()).await.map_err(|error| sessions::hasher_problem(&error))?;
+            terms.secrets = Some(Secrets { text, hash });
+        }
+        Ok(Self { input, terms })
     }
 }
 
-/// The body as it goes into the stored fingerprint: without passwords, since a plain hash of one could be guessed.
-fn without_secrets(body: &[u8]) -> Vec<u8> {
+/// The body without its secrets, as it goes into the stored fingerprint, and the secrets if there are any.
+fn split_secrets(body: &[u8]) -> (Vec<u8>, Option<String>) {
     let mut value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let mut secrets = serde_json::Map::new();
     if let Some(members) = value.as_object_mut() {
-        members.retain(|name, _| !SECRET_MEMBERS.contains(&name.as_str()));
+        for name in SECRET_MEMBERS {
+            if let Some(secret) = members.remove(name) {
+                secrets.insert(name.to_owned(), secret);
+            }
+        }
     }
-    value.to_string().into_bytes()
+    let text = (!secrets.is_empty()).then(|| Value::Object(secrets).to_string());
+    (value.to_string().into_bytes(), text)
 }
 
 /// What a change answers, and what a repeat of it will answer.
@@ -239,7 +317,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, text: Option<&str>) {
 pub struct Write<'session, 'request> {
     tx: Tx<'session>,
     who: &'request Principal,
-    key: Option<&'request Key>,
+    terms: &'request Terms,
 }
 
 /// What a beginning change meets.
@@ -257,23 +335,24 @@ impl<'session, 'request> Write<'session, 'request> {
     /// # Errors
     /// 422 for a key that stood for another request; 503 when PostgreSQL is away.
     pub async fn begin(
+        app: &App,
         session: &'session mut Session<'_>,
         who: &'request Principal,
         tenant: Option<TenantId>,
         terms: &'request Terms,
     ) -> Result<Begun<'session, 'request>, Problem> {
         let mut tx = session.begin(Isolation::ReadCommitted).await.map_err(|error| db::problem(&error))?;
+        still_entitled(&mut tx, who).await?;
         if let Some(tenant) = tenant {
             let sql = "SELECT revision FROM tenant_revisions WHERE tenant_id = $1 FOR UPDATE";
             db::maybe(&mut tx, sql, &[&tenant.0]).await?;
         }
-        let key = terms.key.as_ref();
-        if let Some(key) = key
-            && let Some(effect) = recall(&mut tx, who, key, &terms.fingerprint).await?
+        if let Some(key) = &terms.key
+            && let Some(effect) = recall(app, &mut tx, who, key, terms).await?
         {
             return Ok(Begun::Repeat(effect));
         }
-        Ok(Begun::Open(Self { tx, who, key }))
+        Ok(Begun::Open(Self { tx, who, terms }))
     }
 
     /// The transaction.
@@ -285,8 +364,9 @@ impl<'session, 'request> Write<'session, 'request> {
     ///
     /// # Errors
     /// 504 when it is unknown whether it was made; 503 when PostgreSQL is away.
-    pub async fn finish(mut self, effect: &Effect) -> Result<(), Problem> {
-        if let Some(key) = self.key {
+    pub async fn finish(mut self, app: &App, effect: &Effect) -> Result<(), Problem> {
+        sessions::end_narrowed(&app.redis, &mut self.tx).await?;
+        if let Some(key) = &self.terms.key {
             remember(&mut self.tx, self.who, key, effect).await?;
         }
         match self.tx.commit().await {
@@ -328,13 +408,13 @@ macro_rules! make {
         // The connection goes back at the end of this block, before the wait.
         let (effect, replayed) = {
             let mut session = $crate::writes::session(&$app).await?;
-            match $crate::writes::Write::begin(&mut session, &$who, tenant, &$terms).await? {
+            match $crate::writes::Write::begin(&$app, &mut session, &$who, tenant, &$terms).await? {
                 $crate::writes::Begun::Repeat(effect) => (effect, true),
                 $crate::writes::Begun::Open(mut write) => {
                     let $tx = write.tx();
                     let effect: Result<$crate::writes::Effect, $crate::problem::Problem> = async { $work }.await;
                     let effect = effect?;
-                    write.finish(&effect).await?;
+                    write.finish(&$app, &effect).await?;
                     (effect, false)
                 }
             }
@@ -344,17 +424,55 @@ macro_rules! make {
 }
 pub(crate) use make;
 
+/// Refuses a change by somebody who was narrowed or removed since the log-in was looked up. The lock is shared among changes by
+/// one user and held until their end; [`hold_user`] takes it alone, and its turn comes in order.
+async fn still_entitled(tx: &mut Tx<'_>, who: &Principal) -> Result<(), Problem> {
+    db::maybe(tx, "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 1))", &[&who.user.to_string()]).await?;
+    let sql = "SELECT coalesce(g.generation, 0) AS generation FROM users u \
+               LEFT JOIN user_generations g ON g.user_id = u.id WHERE u.id = $1";
+    let row = db::maybe(tx, sql, &[&who.user.0]).await?;
+    let newest = row.map(|row| u64::try_from(row.get::<_, i64>("generation")).unwrap_or(0));
+    match newest {
+        Some(newest) if newest <= who.generation => Ok(()),
+        Some(_) | None => Err(answers::unauthorized("the log-in has ended")),
+    }
+}
+
+/// Waits for the changes that a user is making, and lets none begin until this transaction ends.
+///
+/// # Errors
+/// 503 when PostgreSQL is away.
+pub async fn hold_user(tx: &mut Tx<'_>, user: UserId) -> Result<(), Problem> {
+    db::maybe(tx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", &[&user.to_string()]).await?;
+    Ok(())
+}
+
 /// Takes the key, or gives what it stood for. A concurrent holder of the same key is waited for.
-async fn recall(tx: &mut Tx<'_>, who: &Principal, key: &Key, fingerprint: &str) -> Result<Option<Effect>, Problem> {
-    let sql = "INSERT INTO idempotency_keys (user_id, key, fingerprint) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    let taken = db::execute(tx, sql, &[&who.user.0, &key.0, &fingerprint]).await?;
+async fn recall(
+    app: &App,
+    tx: &mut Tx<'_>,
+    who: &Principal,
+    key: &Key,
+    terms: &Terms,
+) -> Result<Option<Effect>, Problem> {
+    let sql = "INSERT INTO idempotency_keys (user_id, key, fingerprint, secret_hash) VALUES ($1, $2, $3, $4) \
+               ON CONFLICT DO NOTHING";
+    let hash = terms.secrets.as_ref().map(|secrets| secrets.hash.as_str());
+    let taken = db::execute(tx, sql, &[&who.user.0, &key.0, &terms.fingerprint, &hash]).await?;
     if taken == 1 {
         return Ok(None);
     }
-    let sql = "SELECT fingerprint, status, body, etag, location FROM idempotency_keys WHERE user_id = $1 AND key = $2";
+    let sql = "SELECT fingerprint, secret_hash, status, body, etag, location FROM idempotency_keys \
+               WHERE user_id = $1 AND key = $2";
     let row = db::one(tx, sql, &[&who.user.0, &key.0]).await?;
-    if row.get::<_, &str>("fingerprint") != fingerprint {
+    if row.get::<_, &str>("fingerprint") != terms.fingerprint {
         return Err(answers::key_reused());
+    }
+    if let (Some(secrets), Some(stored)) = (&terms.secrets, row.get::<_, Option<String>>("secret_hash")) {
+        let same = app.passwords.verify(secrets.text.clone(), Some(stored)).await;
+        if !same.map_err(|error| sessions::hasher_problem(&error))? {
+            return Err(answers::key_reused());
+        }
     }
     let status: i16 = row.get("status");
     let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
@@ -385,4 +503,29 @@ async fn remember(tx: &mut Tx<'_>, who: &Principal, key: &Key, effect: &Effect) 
 pub async fn forget_old_keys(app: &App) -> Result<u64, Problem> {
     let sql = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(hours => $1)";
     db::change(app, "forget_keys", sql, &[&KEY_HOURS]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IfMatch;
+
+    #[test]
+    fn if_match_is_read_as_rfc_9110_says() {
+        let check = |text: &str, expected: Option<bool>| {
+            let read = IfMatch::parse(text);
+            assert_eq!(read.map(|wanted| wanted.matches("\"7\"")), expected, "{text}");
+        };
+        check("*", Some(true));
+        check("\"7\"", Some(true));
+        check("\"6\", \"7\"", Some(true));
+        check("\"6\",\"7\" ,, ", Some(true));
+        check(", \"7\"", Some(true));
+        check("W/\"7\"", Some(false));
+        check("W/\"7\", \"7\"", Some(true));
+        check("\"\"", Some(false));
+        check("\"a,b\", \"7\"", Some(true));
+        for malformed in ["", "7", "\"7", "7\"", "\"7\" \"8\"", "*, \"7\"", "w/\"7\"", "\"a b\"", ","] {
+            check(malformed, None);
+        }
+    }
 }

@@ -45,7 +45,7 @@ async fn resources_live_and_die() {
 
     let skill = json!({ "name": "german", "description": "Guten Tag" });
     check_life(root, &at("skills"), skill, json!({ "description": "Moin" }), "description").await;
-    let agent = json!({ "name": "Ada", "skills": { "english": 7 }, "sip_user": "1001", "sip_password": "eight888" });
+    let agent = json!({ "name": "Ada", "skills": { "english": 7 }, "sip_user": "1001", "sip_password": "eight-8888x" });
     check_life(root, &at("agents"), agent, json!({ "skills": { "english": 3 } }), "skills").await;
     let rules =
         json!({ "name": "Support", "requirements": [{ "skill": "english", "min_level": 2 }], "wrap_up_ms": 5000 });
@@ -193,20 +193,28 @@ async fn phones_need_user_and_password_together() {
     let root = &world.root;
     let tenant = world.tenant("phones.example").await;
     let path = format!("{tenant}/agents");
-    root.post(&path, json!({ "name": "A", "sip_user": "1" })).await.refuses(422, "sip_password");
-    root.post(&path, json!({ "name": "A", "sip_password": "eight888" })).await.refuses(422, "sip_password");
-    let made = root.post(&path, json!({ "name": "A", "sip_user": "1", "sip_password": "eight888" })).await.expect(201);
+    for weak in ["12345678", "1234567890", "aaaaaaaaaaaa", "phone-of-1001"] {
+        let body = json!({ "name": "W", "sip_user": "1001", "sip_password": weak });
+        root.post(&path, body).await.refuses(422, "sip_password");
+    }
+    let drawn = root.post(&path, json!({ "name": "D", "sip_user": "77" })).await.expect(201);
+    assert_eq!(drawn.body["sip_password"].as_str().map(str::len), Some(20), "a strong one is made: {}", drawn.text);
+    let again = root.get(&format!("{path}/{}", drawn.id())).await.expect(200);
+    assert!(again.body["sip_password"].is_null(), "shown once: {}", again.text);
+    root.post(&path, json!({ "name": "A", "sip_password": "eight-8888x" })).await.refuses(422, "sip_password");
+    let made = root.post(&path, json!({ "name": "A", "sip_user": "1", "sip_password": "eight-8888x" })).await.expect(201);
     assert!(!made.text.contains("eight888") && !made.text.contains("ha1"));
-    root.post(&path, json!({ "name": "B", "sip_user": "1", "sip_password": "eight888" }))
+    root.post(&path, json!({ "name": "B", "sip_user": "1", "sip_password": "eight-8888x" }))
         .await
         .refuses(409, "sip_user");
     let agent = format!("{path}/{}", made.id());
-    root.patch(&agent, json!({ "sip_user": "2" })).await.refuses(422, "sip_password");
-    root.patch(&agent, json!({ "sip_user": "2", "sip_password": "eight888" })).await.expect(200);
-    root.patch(&agent, json!({ "sip_password": "nine99999" })).await.expect(200);
+    let renamed = root.patch(&agent, json!({ "sip_user": "2" })).await.expect(200);
+    assert_eq!(renamed.body["sip_password"].as_str().map(str::len), Some(20), "{}", renamed.text);
+    root.patch(&agent, json!({ "sip_user": "2", "sip_password": "eight-8888x" })).await.expect(200);
+    root.patch(&agent, json!({ "sip_password": "nine-99999x" })).await.expect(200);
     let none = root.patch(&agent, json!({ "sip_user": null })).await.expect(200);
     assert!(none.body["sip_user"].is_null());
-    root.patch(&agent, json!({ "sip_password": "nine99999" })).await.refuses(422, "sip_password");
+    root.patch(&agent, json!({ "sip_password": "nine-99999x" })).await.refuses(422, "sip_password");
 }
 
 #[tokio::test]
@@ -242,4 +250,92 @@ async fn every_change_raises_the_revision() {
         assert!(revision > last, "{revision} after {last}");
         last = revision;
     }
+}
+
+#[tokio::test]
+async fn a_source_belongs_to_one_tenant() {
+    let world = World::configuration().await;
+    let root = &world.root;
+    let (a, b) = (world.tenant("a.example").await, world.tenant("b.example").await);
+    let trunk = |name: &str, source: &str| json!({ "name": name, "sources": [source] });
+    root.post(&format!("{a}/trunks"), trunk("A", "192.0.2.7")).await.expect(201);
+    for overlapping in ["192.0.2.7", "192.0.2.0/24", "192.0.2.7/32"] {
+        let refused = root.post(&format!("{b}/trunks"), trunk("B", overlapping)).await.refuses(409, "sources");
+        assert!(!refused.text.contains(a.trim_start_matches("/tenants/")), "whose it is is not told: {}", refused.text);
+    }
+    let older = root.post(&format!("{b}/trunks"), trunk("B", "198.51.100.0/24")).await.expect(201);
+    let older = format!("{b}/trunks/{}", older.id());
+    root.patch(&older, json!({ "sources": ["192.0.0.0/16"] })).await.refuses(409, "sources");
+    root.patch(&older, json!({ "sources": ["198.51.100.0/25"], "name": "B2" })).await.expect(200);
+    // A network and an address inside it may be two trunks of one tenant; the same source may not.
+    root.post(&format!("{b}/trunks"), trunk("C", "198.51.100.5")).await.expect(201);
+    root.post(&format!("{b}/trunks"), trunk("D", "198.51.100.5")).await.refuses(409, "sources");
+
+    let options = ringdown_redis_store::RedisOptions::from_url(&world.redis.url()).expect("a URL");
+    let pool = ringdown_redis_store::RedisPool::new(options, ringdown_redis_store::StoreMetrics::default());
+    let now = ringdown_service::Clock::system().now();
+    let addresses = vec!["10.0.0.5".parse().expect("an address")];
+    let sign = ringdown_redis_store::RendererSign { at_ms: now, addresses };
+    ringdown_redis_store::ConfigReader::new(pool, "asterisk", "voice-1".to_owned())
+        .sign_as_renderer(&sign)
+        .await
+        .expect("Redis");
+    root.post(&format!("{b}/trunks"), trunk("E", "10.0.0.0/8")).await.refuses(409, "sources");
+}
+
+#[tokio::test]
+async fn of_two_tenants_that_want_one_source_at_the_same_time_one_gets_it() {
+    let world = World::configuration().await;
+    let mut tenants = Vec::new();
+    for number in 0..6 {
+        tenants.push(world.tenant(&format!("t{number}.example")).await);
+    }
+    for round in 0..5 {
+        let asks: Vec<_> = tenants
+            .iter()
+            .map(|tenant| {
+                let (root, path) = (world.root.clone(), format!("{tenant}/trunks"));
+                let body = json!({ "name": format!("T{round}"), "sources": [format!("203.0.113.{round}")] });
+                tokio::spawn(async move { root.post(&path, body).await.status })
+            })
+            .collect();
+        let mut made = 0;
+        for ask in asks {
+            made += usize::from(ask.await.expect("an answer") == 201);
+        }
+        assert_eq!(made, 1, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_with_another_secret_is_another_request() {
+    let world = World::configuration().await;
+    let send = async |password: &str| {
+        let body = json!({ "login": "kim", "name": "Kim", "password": password, "role": "administrator" });
+        let request = world.root.request(Method::POST, "/users").header("idempotency-key", "kim-1").json(&body);
+        world.root.send(request).await
+    };
+    let made = send("correct horse battery").await.expect(201);
+    let repeat = send("correct horse battery").await.expect(201);
+    assert_eq!((repeat.id(), repeat.header("idempotency-replayed")), (made.id(), "true"));
+    send("another password").await.refuses(422, "Idempotency-Key");
+    world.root.log_in("kim", "correct horse battery").await.expect(201);
+}
+
+#[tokio::test]
+async fn a_tenant_has_quotas() {
+    let world = World::configuration_with(&[("RINGDOWN_WEB_API_QUOTA_AGENTS", "2")]).await;
+    let root = &world.root;
+    let tenant = world.tenant("quota.example").await;
+    let path = format!("{tenant}/agents");
+    for name in ["A", "B"] {
+        root.post(&path, json!({ "name": name })).await.expect(201);
+    }
+    let refused = root.post(&path, json!({ "name": "C" })).await.refuses(409, "agents");
+    assert_eq!(refused.body["code"], "quota_exceeded");
+    let shown = root.get(&format!("{tenant}/quotas")).await.expect(200);
+    let agents = shown.body["items"].as_array().expect("items").iter().find(|item| item["quota"] == "agents");
+    assert_eq!(agents.expect("agents")["used"], 2, "{}", shown.text);
+    let other = world.tenant("other.example").await;
+    root.post(&format!("{other}/agents"), json!({ "name": "C" })).await.expect(201);
 }

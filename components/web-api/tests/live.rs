@@ -244,3 +244,81 @@ async fn nobody_waits_who_does_not_want_to() {
     let path = house.at(&format!("/agents/{}/status", made.id()));
     root.put(&path, json!({ "status": "ready" })).await.expect(200);
 }
+
+#[tokio::test]
+async fn the_same_key_twice_at_the_same_time_gets_one_outcome() {
+    let world = World::live().await;
+    let root = world.root.clone();
+    let tenant = world.tenant("twice.example").await;
+    root.post(&format!("{tenant}/skills"), json!({ "name": "english" })).await.expect(201);
+    for round in 0..10 {
+        let asks: Vec<_> = (0..4)
+            .map(|_| {
+                let (root, path) = (root.clone(), format!("{tenant}/interactions"));
+                tokio::spawn(async move {
+                    let request = root.request(Method::POST, &path);
+                    let request = request.header("idempotency-key", format!("twice-{round}"));
+                    root.send(request.json(&json!({ "requirements": [{ "skill": "english" }] }))).await
+                })
+            })
+            .collect();
+        let mut ids = std::collections::BTreeSet::new();
+        for ask in asks {
+            ids.insert(ask.await.expect("an answer").expect(201).id());
+        }
+        assert_eq!(ids.len(), 1, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn ended_interactions_are_listed_and_a_repeat_gets_the_first_answer() {
+    let world = World::live().await;
+    let root = world.root.clone();
+    let tenant = world.tenant("ended.example").await;
+    let unknown = json!({ "requirements": [{ "skill": "klingon" }] });
+    let refused = root.post(&format!("{tenant}/interactions"), unknown).await.refuses(422, "requirements");
+    assert!(refused.text.contains("klingon"), "{}", refused.text);
+    root.post(&format!("{tenant}/skills"), json!({ "name": "english" })).await.expect(201);
+    let mut ended = Vec::new();
+    for number in 0..3 {
+        let path = format!("{tenant}/interactions");
+        let send = async || {
+            let request = root.request(Method::POST, &path).header("idempotency-key", format!("e{number}"));
+            root.send(request.json(&json!({ "requirements": [{ "skill": "english" }] }))).await.expect(201)
+        };
+        let made = send().await;
+        root.post(&format!("{path}/{}/end", made.id()), json!({})).await.expect(200);
+        let repeat = send().await;
+        assert_eq!(repeat.body, made.body, "the first answer, though it has ended since");
+        assert_eq!(repeat.header("idempotency-replayed"), "true");
+        ended.insert(0, made.id());
+        let request = root.request(Method::POST, &path).header("idempotency-key", format!("e{number}"));
+        root.send(request.json(&json!({ "requirements": [{ "skill": "english" }], "priority": 9 })))
+            .await
+            .refuses(422, "Idempotency-Key");
+    }
+    let mut listed = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = root.get(&format!("{tenant}/interactions?state=ended&limit=2{cursor}")).await.expect(200);
+        for item in page.body["items"].as_array().expect("items") {
+            assert_eq!(item["state"]["kind"], "ended");
+            listed.push(item["id"].as_str().expect("an id").to_owned());
+        }
+        let Some(next) = page.body["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(listed, ended);
+}
+
+#[tokio::test]
+async fn the_websocket_is_found_and_described() {
+    let world = World::configuration().await;
+    let found = world.root.get("/websocket").await.expect(200);
+    assert_eq!(found.body["url"], "ws://127.0.0.1:8001/ws");
+    let document = world.root.get("/asyncapi.json").await.expect(200).body;
+    assert_eq!(document["asyncapi"], "3.0.0");
+    for name in ["ClientMessage", "ServerMessage", "LiveEvent", "LiveAgent", "Interaction"] {
+        assert!(document["components"]["schemas"][name].is_object(), "{name}");
+    }
+}

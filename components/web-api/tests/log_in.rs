@@ -2,6 +2,7 @@
 
 mod world;
 
+use ringdown_redis_store::{RedisOptions, RedisPool, StoreMetrics, session};
 use serde_json::json;
 use world::{PASSWORD, World, init_admin};
 
@@ -114,4 +115,117 @@ async fn the_first_administrator_is_made_once() {
     assert!(text.contains("RINGDOWN_ADMIN_PASSWORD") && !text.contains("short"), "{text}");
     let (code, text) = init_admin(&world.postgres.url(), "not a login", "long enough").await;
     assert_eq!(code, 64, "{text}");
+}
+
+/// Log-ins that are on their way while their user changes; how many of them still work afterwards.
+async fn survivors(world: &World, rounds: usize, change: impl AsyncFn(&World, &str)) -> usize {
+    let tenant = world.tenant("race.example").await;
+    let mut alive = 0;
+    for round in 0..rounds {
+        let login = format!("racer{round}");
+        let body = json!({ "login": login, "name": "R", "password": PASSWORD, "role": "supervisor",
+            "tenant": tenant.trim_start_matches("/tenants/") });
+        let id = world.root.post("/users", body).await.expect(201).id();
+        let log_ins: Vec<_> = (0..4)
+            .map(|_| {
+                let (root, login) = (world.root.clone(), login.clone());
+                tokio::spawn(async move { root.log_in(&login, PASSWORD).await })
+            })
+            .collect();
+        change(world, &format!("/users/{id}")).await;
+        for log_in in log_ins {
+            let answer = log_in.await.expect("a log-in");
+            let Some(token) = answer.body["token"].as_str() else { continue };
+            let session = world.root.with_token(token).get("/sessions/current").await;
+            alive += usize::from(session.status == 200 && session.body["role"] != "agent");
+        }
+    }
+    alive
+}
+
+#[tokio::test]
+async fn a_log_in_on_its_way_does_not_survive_removal() {
+    let world = World::configuration().await;
+    let alive = survivors(&world, 6, async |world, user| {
+        world.root.delete(user).await.expect(204);
+    })
+    .await;
+    assert_eq!(alive, 0);
+}
+
+#[tokio::test]
+async fn a_log_in_on_its_way_does_not_survive_a_new_password() {
+    let world = World::configuration().await;
+    let alive = survivors(&world, 6, async |world, user| {
+        world.root.patch(user, json!({ "password": "another password" })).await.expect(200);
+    })
+    .await;
+    assert_eq!(alive, 0);
+}
+
+#[tokio::test]
+async fn a_session_of_an_older_generation_is_worth_nothing() {
+    let mut world = World::configuration().await;
+    let tenant = world.tenant("gen.example").await;
+    let admin = world.user("gen", "administrator", Some(&tenant), None).await;
+    let id = admin.get("/sessions/current").await.expect(200).body["user"].as_str().expect("id").to_owned();
+    let tokens = format!("/users/{id}/tokens");
+    let robot = admin.post(&tokens, json!({ "name": "robot" })).await.expect(201);
+    let robot = world.root.with_token(robot.body["token"].as_str().expect("a token"));
+    robot.get(&tenant).await.expect(200);
+    // Redis fails between the two writes: the change is refused and nothing has changed.
+    world.redis.kill9().expect("kill");
+    assert_eq!(world.root.patch(&format!("/users/{id}"), json!({ "role": "supervisor" })).await.status, 503);
+    world.redis.restart().await.expect("Redis");
+    ringdown_test_support::wait_until(world::PATIENCE, "Redis is back", async || {
+        (admin.get("/sessions/current").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(world.root.get(&format!("/users/{id}")).await.expect(200).body["role"], "administrator");
+
+    world.root.patch(&format!("/users/{id}"), json!({ "role": "supervisor" })).await.expect(200);
+    admin.get("/sessions/current").await.expect(401);
+    assert_eq!(robot.get("/sessions/current").await.expect(200).body["role"], "supervisor");
+    robot.post("/users", json!({ "login": "x", "name": "x", "password": PASSWORD, "role": "administrator" }))
+        .await
+        .expect(403);
+    world.root.logged_in("gen", PASSWORD).await.get("/sessions/current").await.expect(200);
+    world.root.delete(&tenant).await.expect(204);
+    robot.get("/sessions/current").await.expect(401);
+}
+
+#[tokio::test]
+async fn a_generation_that_was_taken_back_locks_nobody_out() {
+    let world = World::configuration().await;
+    let root = &world.root;
+    let id = root.get("/sessions/current").await.expect(200).body["user"].as_str().expect("id").to_owned();
+    // A change whose commit failed after Redis was told.
+    let options = RedisOptions::from_url(&world.redis.url()).expect("a URL");
+    let pool = RedisPool::new(options, StoreMetrics::default());
+    session::raise_generation(&pool, id.parse().expect("an id"), 2_000_000_000_000_000).await.expect("Redis");
+    root.get("/sessions/current").await.expect(401);
+    root.logged_in("admin", PASSWORD).await.get("/sessions/current").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_revoked_api_token_works_no_more() {
+    let world = World::configuration().await;
+    let root = &world.root;
+    let id = root.get("/sessions/current").await.expect(200).body["user"].as_str().expect("id").to_owned();
+    for _ in 0..30 {
+        let made = root.post(&format!("/users/{id}/tokens"), json!({ "name": "robot" })).await.expect(201);
+        let robot = root.with_token(made.body["token"].as_str().expect("a token"));
+        let users: Vec<_> = (0..8)
+            .map(|_| {
+                let robot = robot.clone();
+                tokio::spawn(async move { robot.get("/sessions/current").await.status })
+            })
+            .collect();
+        root.delete(&format!("/users/{id}/tokens/{}", made.id())).await.expect(204);
+        assert_eq!(robot.get("/sessions/current").await.status, 401);
+        for user in users {
+            user.await.expect("an answer");
+        }
+        assert_eq!(robot.get("/sessions/current").await.status, 401);
+    }
 }

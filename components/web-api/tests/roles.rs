@@ -63,7 +63,9 @@ const NEEDS: [(&str, &str); 51] = [
     ("patch_queue", "administer"),
     ("patch_route", "administer"),
 ];
-const FURTHER_NEEDS: [(&str, &str); 8] = [
+const FURTHER_NEEDS: [(&str, &str); 10] = [
+    ("get_websocket", "session"),
+    ("list_quotas", "supervise"),
     ("patch_skill", "administer"),
     ("patch_tenant", "administer"),
     ("patch_trunk", "administer"),

@@ -11,10 +11,14 @@ use ringdown_test_support::{
 };
 use serde_json::{Value, json};
 
+use crate::slow_link::SlowLink;
+
 /// The longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 const ADMIN_PASSWORD: &str = "correct horse battery";
 const ARI_PASSWORD: &str = "0123456789abcdef0123";
+/// Where the carrier calls from: an address of its own, since none of the installation's may be a trunk's source.
+pub const CARRIER: &str = "127.0.0.9";
 /// The password of every phone.
 pub const PHONE_PASSWORD: &str = "phone-secret-1";
 
@@ -33,6 +37,8 @@ pub struct CallCentre {
     pub registrar_daemon: Daemon,
     /// Where browsers connect.
     pub notifier: SocketAddr,
+    /// Between the acd and Asterisk's ARI: how slow that is.
+    pub ari_link: SlowLink,
     pub tenant: String,
     pub realm: String,
     pub queue: String,
@@ -56,11 +62,13 @@ pub struct Wishes {
     pub classic: bool,
     /// The daemons log as they do in production: what they cost is measured.
     pub measured: bool,
+    /// The acd asks Asterisk over a link that can be slow ([`CallCentre::ari_link`]).
+    pub slow_ari: bool,
 }
 
 impl CallCentre {
     /// Starts it all and waits until a call can come in: one tenant, the skill English, a queue that needs it behind the
-    /// number 100, a trunk from 127.0.0.1.
+    /// number 100, a trunk from [`CARRIER`].
     pub async fn open(wishes: Wishes) -> anyhow::Result<Self> {
         let redis =
             PrivateRedis::start(RedisOptions { appendfsync: Appendfsync::Always, ..RedisOptions::default() }).await?;
@@ -108,10 +116,11 @@ impl CallCentre {
         for daemon in daemons.iter_mut().chain([&mut registrar_daemon]) {
             daemon.wait_ready(PATIENCE).await?;
         }
+        let ari_link = SlowLink::to(http).await?;
         let acd = daemon("acd")?
             .env("RINGDOWN_ACD_ARI_LISTEN", socket.to_string())
             .env("RINGDOWN_ARI_WEBSOCKET", websocket)
-            .env("RINGDOWN_ARI_URL", format!("http://{http}/ari"))
+            .env("RINGDOWN_ARI_URL", format!("http://{}/ari", if wishes.slow_ari { ari_link.address() } else { http }))
             .env("RINGDOWN_ARI_PASSWORD", ARI_PASSWORD)
             .start()?;
         let asterisk_spec = asterisk(&folder, wishes)?;
@@ -125,6 +134,7 @@ impl CallCentre {
             registrar,
             registrar_daemon,
             notifier,
+            ari_link,
             tenant: String::new(),
             realm: "demo.invalid".to_owned(),
             queue: String::new(),
@@ -151,7 +161,7 @@ impl CallCentre {
         self.post(&self.of_tenant("skills"), json!({ "name": "English" })).await?;
         let queue = json!({ "name": "Support", "requirements": [{ "skill": "English" }], "ring_timeout_ms": 4_000 });
         self.queue = text(&self.post(&self.of_tenant("queues"), queue).await?, "id")?;
-        let trunk = json!({ "name": "Carrier", "sources": ["127.0.0.1"], "capacity": 200 });
+        let trunk = json!({ "name": "Carrier", "sources": [CARRIER], "capacity": 200 });
         self.post(&self.of_tenant("trunks"), trunk).await?;
         let route = json!({ "did": "100", "queue": self.queue });
         self.post(&self.of_tenant("routes"), route).await?;

@@ -7,4 +7,5 @@ pub mod installation;
 pub mod phone;
 pub mod readme;
 pub mod sipp;
+pub mod slow_link;
 pub mod voice;

@@ -128,17 +128,7 @@ impl Phone {
     pub async fn register(&self, registrar: SocketAddr, realm: &str, password: &str) -> anyhow::Result<()> {
         let challenge = self.ask_register(registrar, realm, 1, "").await?;
         anyhow::ensure!(status(&challenge) == Some(401), "expected a challenge: {challenge}");
-        let header = header(&challenge, "WWW-Authenticate").context("a challenge")?;
-        let nonce = parameter(&header, "nonce").context("a nonce")?;
-        let uri = format!("sip:{realm}");
-        let ha1 = md5_hex(&format!("{}:{realm}:{password}", self.inner.user));
-        let ha2 = md5_hex(&format!("REGISTER:{uri}"));
-        let response = md5_hex(&format!("{ha1}:{nonce}:00000001:cafe:auth:{ha2}"));
-        let authorization = format!(
-            "Authorization: Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
-             response=\"{response}\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"cafe\"\r\n",
-            self.inner.user
-        );
+        let authorization = authorization(&challenge, &self.inner.user, realm, password)?;
         let answer = self.ask_register(registrar, realm, 2, &authorization).await?;
         anyhow::ensure!(status(&answer) == Some(200), "not registered: {answer}");
         Ok(())
@@ -480,7 +470,22 @@ impl Inner {
     }
 }
 
-fn status(text: &str) -> Option<u16> {
+/// The header line that answers the challenge of a REGISTER, by MD5.
+pub fn authorization(challenge: &str, user: &str, realm: &str, password: &str) -> anyhow::Result<String> {
+    let header = header(challenge, "WWW-Authenticate").context("a challenge")?;
+    let nonce = parameter(&header, "nonce").context("a nonce")?;
+    let uri = format!("sip:{realm}");
+    let ha1 = md5_hex(&format!("{user}:{realm}:{password}"));
+    let ha2 = md5_hex(&format!("REGISTER:{uri}"));
+    let response = md5_hex(&format!("{ha1}:{nonce}:00000001:cafe:auth:{ha2}"));
+    Ok(format!(
+        "Authorization: Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{response}\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"cafe\"\r\n"
+    ))
+}
+
+/// The status of a response.
+pub fn status(text: &str) -> Option<u16> {
     text.strip_prefix("SIP/2.0 ")?.get(..3)?.parse().ok()
 }
 

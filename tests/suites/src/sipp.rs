@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use ringdown_test_support::{Folder, Process, Spec, free_port, wait_until};
 
-use crate::call_centre::{CallCentre, PATIENCE, PHONE_PASSWORD};
+use crate::call_centre::{CARRIER, CallCentre, PATIENCE, PHONE_PASSWORD};
 use crate::voice::{Voice, tone};
 
 /// What the callers of a crowd sing.
@@ -120,7 +120,7 @@ impl Sipp {
             .folder(self.folder.path())
             .arg("-sf")
             .arg(scenario)
-            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-mp", &free_port().to_string(), "-nostdin"])
+            .args(["-i", CARRIER, "-p", &port.to_string(), "-mp", &free_port().to_string(), "-nostdin"])
             .args(["-trace_err", "-error_file"])
             .arg(self.folder.join(format!("{name}.err")))
     }

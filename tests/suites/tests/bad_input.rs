@@ -71,7 +71,7 @@ async fn furnished() -> Furnished {
     let tenant_id = post("/tenants", json!({ "name": "Bad", "realm": "bad.example" })).await["id"].clone();
     let tenant = format!("/tenants/{}", tenant_id.as_str().expect("an id"));
     post(&format!("{tenant}/skills"), json!({ "name": "english" })).await;
-    let agent = json!({ "name": "Ada", "skills": { "english": 1 }, "sip_user": "1001", "sip_password": "eight888" });
+    let agent = json!({ "name": "Ada", "skills": { "english": 1 }, "sip_user": "1001", "sip_password": "eight-8888x" });
     let agent = post(&format!("{tenant}/agents"), agent).await["id"].as_str().expect("an id").to_owned();
     let user = json!({
         "login": "ada", "name": "Ada", "password": PASSWORD, "role": "agent", "tenant": tenant_id, "agent": agent,

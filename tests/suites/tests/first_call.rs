@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use ringdown_suites::call_centre::{CallCentre, PATIENCE, PHONE_PASSWORD, Wishes, text};
+use ringdown_suites::call_centre::{CARRIER, CallCentre, PATIENCE, PHONE_PASSWORD, Wishes, text};
 use ringdown_suites::phone::{Manner, Phone, Seen};
 use ringdown_suites::sipp::Sipp;
 use ringdown_suites::voice::Voice;
@@ -26,7 +26,7 @@ async fn phone(centre: &CallCentre, user: &str, manner: Manner) -> Phone {
 }
 
 async fn caller(centre: &CallCentre) -> Phone {
-    let caller = Phone::new("127.0.0.1", "4930555", CALLER_HZ, Manner::Answer).await.unwrap();
+    let caller = Phone::new(CARRIER, "4930555", CALLER_HZ, Manner::Answer).await.unwrap();
     caller.call("100", centre.trunk).await.unwrap();
     caller
 }
@@ -276,7 +276,7 @@ async fn a_call_nobody_can_take_waits_until_its_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_nobody_routes_is_refused_with_404() {
     let centre = CallCentre::open(Wishes::default()).await.unwrap();
-    let mut caller = Phone::new("127.0.0.1", "4930555", CALLER_HZ, Manner::Answer).await.unwrap();
+    let mut caller = Phone::new(CARRIER, "4930555", CALLER_HZ, Manner::Answer).await.unwrap();
     caller.call("999", centre.trunk).await.unwrap();
     expect(&mut caller, Seen::Failed(404)).await;
 }
@@ -311,7 +311,7 @@ async fn an_acd_that_dies_while_callers_wait_loses_and_refuses_nobody() {
     let trunk = centre.trunk;
     let back_ms = away(&mut centre, async || {
         assert!(early.hears(261.6, PATIENCE).await, "the music goes on");
-        let caller = Phone::new("127.0.0.1", "4930556", CALLER_HZ, Manner::Answer).await.unwrap();
+        let caller = Phone::new(CARRIER, "4930556", CALLER_HZ, Manner::Answer).await.unwrap();
         caller.call("100", trunk).await.unwrap();
         late = Some(caller);
     })
@@ -493,7 +493,7 @@ async fn an_asterisk_that_cannot_connect_by_itself_takes_calls_and_keeps_callers
     expect(&mut early, Seen::Talking).await;
     let waiting = centre.interaction("it waits", is("waiting")).await;
     assert!(early.hears(261.6, PATIENCE).await, "the caller hears music");
-    let mut late = Phone::new("127.0.0.1", "4930556", CALLER_HZ, Manner::Answer).await.unwrap();
+    let mut late = Phone::new(CARRIER, "4930556", CALLER_HZ, Manner::Answer).await.unwrap();
     centre.acd.kill9().unwrap();
     assert!(early.hears(261.6, PATIENCE).await, "the music goes on");
     late.call("100", centre.trunk).await.unwrap();

@@ -21,7 +21,8 @@ mod machine;
 mod outcome;
 
 pub use machine::{
-    ANSWER_ANYWAY_MS, CONGESTION, Call, DEAD_PHONE_MS, End, Input, Leg, LegStage, Listed, NORMAL_CLEARING, Order,
+    ANSWER_ANYWAY_MS, CONGESTION, Call, End, FoundCall, Input, Leg, LegStage, Listed, NORMAL_CLEARING, Order,
+    UNRUNG_MARGIN_MS,
 };
 pub use outcome::{LegEnd, judge};
 

@@ -61,8 +61,12 @@ use waiting::{Place, Waiting};
 
 /// Most waiting interactions of a tenant; a further one is refused as full.
 pub const MAX_WAITING: u32 = 100_000;
-/// How long an agent whose phone was busy is left alone, in milliseconds.
-pub const BUSY_PAUSE_MS: u64 = 1_000;
+/// How many ended interactions a router answers for; an older one is unknown.
+pub const MAX_ENDED: usize = slots::MAX_ENDED;
+/// How long an agent whose phone was busy is left alone, in milliseconds; twice as long each further time in a row.
+pub const BUSY_PAUSE_MS: u64 = 2_000;
+/// The longest such pause: about a minute, as long as a caller may be worth another try.
+pub const MAX_PAUSE_MS: u64 = 64_000;
 
 /// Iteration order is never relied on; a fixed hasher keeps the core free of random sources.
 type Hashing = BuildHasherDefault<hashing::Folding>;

@@ -4,17 +4,20 @@
 //! built, the core gives the difference between the stored state and its own ([`Changes`]). However often a batch
 //! changed a record, it is written once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use ringdown_acd_core::routing::{AvailabilityChange, Changes, QueueChange, Router};
-use ringdown_domain::{AgentId, CommandId, InteractionId, NodeId, SkillName, TenantId};
+use ringdown_acd_core::routing::{AvailabilityChange, Changes, MAX_ENDED, QueueChange, Router};
+use ringdown_domain::{AgentId, CommandId, InteractionId, InteractionState, NodeId, SkillName, TenantId, TimestampMs};
 use ringdown_events::{InteractionRecord, JournalEntry, RouterRecord, VoiceEffectEntry};
 use ringdown_redis_store::{Arg, Commit, keys, snapshot};
 use serde::Serialize;
 
 use super::effects::voice_effect;
 
+/// How long an ended interaction is remembered by its id, its record's time included: a day. Whoever repeats a request later than
+/// that is answered as if it were a new one.
+pub(crate) const ENDED_REMEMBERED_MS: u64 = 86_400_000;
 /// Most arguments of one write, so that a batch of any size stays below the script's limit.
 const CHUNK: usize = 1_000;
 
@@ -26,6 +29,8 @@ pub(crate) type EncodeError = serde_json::Error;
 pub(crate) struct Retention {
     /// An ended interaction and its history stay this long, in seconds.
     pub(crate) ended_s: u64,
+    /// Most ended interactions whose records and histories stay; the oldest go first.
+    pub(crate) ended_most: usize,
     /// Journal entries kept, about.
     pub(crate) journal: u64,
     /// Outcomes kept, about; also how many command ids a successor remembers.
@@ -120,10 +125,10 @@ impl Batch {
         self.write_journal(&mut commit, tenant, &changes.ended, retention);
         for (node, texts) in self.voice {
             let rows = texts.into_iter().map(|text| row(["*", keys::ENTRY_FIELD], [text])).collect();
-            commit.push_group(append_to(keys::voice(tenant, &node), retention.voice), rows);
+            commit.show_group(append_to(keys::voice(tenant, &node), retention.voice), rows);
         }
         let rows = self.outcomes.into_iter().map(outcome_row).collect();
-        commit.push_group(append_to(keys::outcomes(tenant), retention.outcomes), rows);
+        commit.show_group(append_to(keys::outcomes(tenant), retention.outcomes), rows);
         Ok(commit)
     }
 
@@ -142,7 +147,7 @@ impl Batch {
             texts.push(text);
             rows.push(vec![Arg::Text(format!("{seq}-0")), Arg::Text(keys::ENTRY_FIELD.to_owned()), text.into()]);
         }
-        commit.push_group(append_to(keys::journal(tenant), retention.journal), rows);
+        commit.show_group(append_to(keys::journal(tenant), retention.journal), rows);
         let mut rows = Vec::with_capacity(self.histories.len());
         for (id, indexes) in &self.histories {
             for part in indexes.chunks(CHUNK) {
@@ -150,11 +155,11 @@ impl Batch {
                 rows.push(std::iter::once(key).chain(part.iter().map(|index| texts[*index].into())).collect());
             }
         }
-        commit.push_group(vec!["RPUSH".to_owned()], rows);
+        commit.show_group(vec!["RPUSH".to_owned()], rows);
         let expire = |record: &InteractionRecord| {
             vec![keys::history(tenant, record.id).into(), retention.ended_s.to_string().into()]
         };
-        commit.push_group(vec!["EXPIRE".to_owned()], ended.iter().map(expire).collect());
+        commit.show_group(vec!["EXPIRE".to_owned()], ended.iter().map(expire).collect());
     }
 }
 
@@ -183,12 +188,15 @@ fn outcome_row(answered: Answered) -> Vec<Arg> {
 pub(crate) struct Listed {
     agents: HashSet<AgentId>,
     live: HashSet<InteractionId>,
+    /// Ended interactions whose records may still be there, oldest first.
+    readable: VecDeque<InteractionId>,
 }
 
 impl Listed {
-    /// Everybody the restored core knows: it was made from the sets.
-    pub(crate) fn of(core: &Router) -> Self {
+    /// Everybody the restored core knows: it was made from the sets. `ended` are those that ended, oldest first.
+    pub(crate) fn of(core: &Router, ended: Vec<InteractionId>) -> Self {
         Self {
+            readable: ended.into(),
             agents: core.agents().map(|record| record.id).collect(),
             live: core.interactions().map(|record| record.id).collect(),
         }
@@ -297,8 +305,37 @@ fn write_interactions(
     }
     commit.push_group(vec!["SETEX".to_owned()], finals);
     over.finish(commit);
+    write_ended(commit, tenant, changes, listed, retention);
     write_queue(commit, tenant, &changes.queue);
     Ok(())
+}
+
+/// Who ended when, and the end of the oldest records when there are too many of them.
+fn write_ended(commit: &mut Commit, tenant: TenantId, changes: &Changes, listed: &mut Listed, retention: &Retention) {
+    let mut ended = List::new("ZADD", Some(keys::ended(tenant)));
+    for record in &changes.ended {
+        if let InteractionState::Ended { at_ms, .. } = record.state {
+            ended.add(commit, [at_ms.0.to_string(), record.id.to_string()]);
+        }
+        listed.readable.push_back(record.id);
+    }
+    ended.finish(commit);
+    let mut gone = List::new("UNLINK", None);
+    while listed.readable.len() > retention.ended_most
+        && let Some(oldest) = listed.readable.pop_front()
+    {
+        gone.add(commit, [keys::interaction(tenant, oldest)]);
+        gone.add(commit, [keys::history(tenant, oldest)]);
+    }
+    gone.finish(commit);
+}
+
+/// Forgets who ended longer ago than anybody may ask for, or before the last [`MAX_ENDED`].
+pub(crate) fn trim_ended(commit: &mut Commit, tenant: TenantId, now: TimestampMs) {
+    let old = now.0.saturating_sub(ENDED_REMEMBERED_MS);
+    commit.push(["ZREMRANGEBYSCORE".to_owned(), keys::ended(tenant), "-inf".to_owned(), old.to_string()]);
+    let most = i64::try_from(MAX_ENDED).unwrap_or(i64::MAX);
+    commit.push(["ZREMRANGEBYRANK".to_owned(), keys::ended(tenant), "0".to_owned(), (-1 - most).to_string()]);
 }
 
 fn write_queue(commit: &mut Commit, tenant: TenantId, changes: &[QueueChange]) {

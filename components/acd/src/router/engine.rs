@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringdown_acd_core::routing::{Counts, Router};
-use ringdown_domain::{AgentId, TenantId, TimestampMs};
+use ringdown_domain::{AgentId, InteractionId, TenantId, TimestampMs};
 use ringdown_events::{
     CommandEnvelope, CompiledConfig, Done, JournalEntry, JournalEvent, Outcome, Refusal, RefusalCode, RouterRecord,
 };
@@ -46,6 +46,8 @@ pub(crate) struct Restored {
     pub(crate) core: Router,
     pub(crate) record: RouterRecord,
     pub(crate) remembered: Remembered,
+    /// Interactions that ended, oldest first; the core knows of them.
+    pub(crate) ended: Vec<InteractionId>,
     pub(crate) commits: u64,
     pub(crate) redis_run: String,
 }
@@ -56,7 +58,7 @@ pub(crate) struct Prepared {
     pub(crate) commit: Commit,
     pub(crate) guard: Guard,
     /// What the guarded field holds once it is applied.
-    pub(crate) number: String,
+    pub(crate) number: u64,
     pub(crate) commands: usize,
 }
 
@@ -64,7 +66,7 @@ impl Engine {
     pub(crate) fn new(tenant: TenantId, config: Arc<CompiledConfig>, from: Restored, metrics: RouterMetrics) -> Self {
         Self {
             tenant,
-            listed: Listed::of(&from.core),
+            listed: Listed::of(&from.core, from.ended),
             core: from.core,
             config,
             seq: from.record.seq,
@@ -139,7 +141,7 @@ impl Engine {
     }
 
     /// Builds the commit of everything decided since the last one.
-    pub(crate) fn prepare(&mut self, retention: &Retention) -> Result<Prepared, EncodeError> {
+    pub(crate) fn prepare(&mut self, now: TimestampMs, retention: &Retention) -> Result<Prepared, EncodeError> {
         let batch = std::mem::take(&mut self.batch);
         let commands = batch.commands();
         self.record.open = self.core.is_open();
@@ -147,10 +149,11 @@ impl Engine {
         let mut commit = batch.build(self.tenant, &mut self.core, &mut self.listed, &mut self.record, retention)?;
         let expected = if self.commits == 0 { String::new() } else { self.commits.to_string() };
         self.commits += 1;
-        let number = self.commits.to_string();
-        let extra = [(COMMITS_FIELD, number.clone()), (REDIS_RUN_FIELD, self.redis_run.clone())];
+        let number = self.commits;
+        let extra = [(COMMITS_FIELD, number.to_string()), (REDIS_RUN_FIELD, self.redis_run.clone())];
         batch::write_record(&mut commit, self.tenant, &self.record, &extra);
         if std::mem::take(&mut self.trim_due) && self.record.position != "0-0" {
+            batch::trim_ended(&mut commit, self.tenant, now);
             batch::trim_commands(&mut commit, self.tenant, &self.record);
         }
         let guard = Guard { key: keys::router(self.tenant), field: COMMITS_FIELD, expected };

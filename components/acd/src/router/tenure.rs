@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringdown_acd_core::routing::{OfferIds, Router};
-use ringdown_domain::TenantId;
+use ringdown_acd_core::routing::{MAX_ENDED, OfferIds, Router};
+use ringdown_domain::{InteractionId, TenantId};
 use ringdown_events::CompiledConfig;
 use ringdown_redis_store::{
     CommitError, Committer, Lease, RedisPool, Retry, StoreError, StreamReader, StreamStart, keys, newest_stream_id,
@@ -34,6 +34,8 @@ use super::{Shared, audit};
 
 /// The longest sleep of the loop; figures are told and the command stream is trimmed this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Ended interactions read at once: a few hundred kilobytes.
+const ENDED_CHUNK: i64 = 10_000;
 /// How long the last commits may take after a stop was asked for.
 const LAST_COMMIT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -52,6 +54,8 @@ pub(crate) enum Ended {
 pub(crate) struct Tenure {
     engine: Engine,
     lease: Arc<Lease>,
+    /// Rests here until the first commit.
+    committer: Option<Committer>,
     arrivals: mpsc::Receiver<Arrivals>,
     /// Cancelled when the lease is known to be lost.
     lost: CancellationToken,
@@ -69,6 +73,7 @@ impl Tenure {
     /// Rebuilds the core from what is committed, and starts to read commands behind the committed position.
     pub(crate) async fn begin(contender: &mut Contender, lease: Arc<Lease>) -> Result<Self, StoreError> {
         let (shared, tenant) = (&contender.shared, contender.tenant);
+        shared.acknowledged.take_up(tenant, lease.epoch());
         let end = CancellationToken::new();
         let lost = end.child_token();
         let renewal = renew(shared.pool.clone(), Arc::clone(&lease), lost.clone());
@@ -76,17 +81,19 @@ impl Tenure {
         let guard = end.clone().drop_guard();
         let config = contender.configs.borrow_and_update().clone();
         let retention = shared.config.retention();
+        let mut committer = Committer::new(&shared.pool, keys::unshown(tenant), shared.config.replicas);
+        committer.show_left(&lease).await.map_err(not_shown)?;
         let restored = recover(shared, tenant, &config, &lease, &retention).await?;
         let position = restored.record.position.clone();
         let engine = Engine::new(tenant, config, restored, shared.metrics.clone());
         let arrivals = start_intake(shared, tenant, position, end.clone());
         shared.life.spawn_finite(format!("audit {tenant}"), run_audit(shared.clone(), tenant, end));
-        Ok(Self { engine, lease, arrivals, lost, _end: guard, retention, caught_up: false })
+        Ok(Self { engine, lease, committer: Some(committer), arrivals, lost, _end: guard, retention, caught_up: false })
     }
 
     /// Routes until stop or loss.
     pub(crate) async fn drive(mut self, contender: &mut Contender) -> Ended {
-        let mut idle = Some(Committer::new(&contender.shared.pool, contender.shared.config.replicas));
+        let mut idle = self.committer.take();
         let mut in_flight: Option<InFlight> = None;
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -162,9 +169,10 @@ impl Tenure {
     }
 
     fn start_commit(&mut self, contender: &Contender, committer: Committer) -> Result<InFlight, Ended> {
-        let prepared = self.engine.prepare(&self.retention).map_err(not_encoded)?;
+        let now = contender.shared.life.clock().now();
+        let prepared = self.engine.prepare(now, &self.retention).map_err(not_encoded)?;
         let lease = Arc::clone(&self.lease);
-        Ok(Box::pin(commit(contender.shared.clone(), committer, lease, prepared)))
+        Ok(Box::pin(commit(contender.shared.clone(), contender.tenant, committer, lease, prepared)))
     }
 
     fn until_deadline(&self, contender: &Contender) -> Duration {
@@ -205,6 +213,16 @@ impl Tenure {
     }
 }
 
+/// What a predecessor committed cannot be shown now; the tenure begins when it can.
+fn not_shown(error: CommitError) -> StoreError {
+    match error {
+        CommitError::Store(error) => error,
+        CommitError::Fenced { .. } | CommitError::Moved { .. } | CommitError::TooFewReplicas { .. } => {
+            StoreError::Unavailable { what: "recover", detail: error.to_string() }
+        }
+    }
+}
+
 fn not_encoded(error: serde_json::Error) -> Ended {
     Ended::Failed(format!("a record cannot be written as JSON: {error}"))
 }
@@ -220,6 +238,7 @@ async fn landed(in_flight: &mut Option<InFlight>) -> (Committer, Result<(), Ende
 /// Sends a commit until it is certain whether it was applied.
 async fn commit(
     shared: Shared,
+    tenant: TenantId,
     mut committer: Committer,
     lease: Arc<Lease>,
     prepared: Prepared,
@@ -227,11 +246,11 @@ async fn commit(
     let started = Instant::now();
     let mut unknown = false;
     let mut label = "failed";
+    let number = prepared.number.to_string();
     let result = loop {
         match committer.commit(&lease, Some(&prepared.guard), &prepared.commit).await {
             Ok(()) => break Ok(()),
-            Err(CommitError::Moved { found }) if unknown && found == prepared.number => match committer.confirm().await
-            {
+            Err(CommitError::Moved { found }) if unknown && found == number => match committer.confirm(&lease).await {
                 Ok(()) => break Ok(()),
                 Err(error) => log::warn!(error:% = error; "commit not yet confirmed by the replicas"),
             },
@@ -257,6 +276,9 @@ async fn commit(
         }
         tokio::time::sleep(committer.pause_after_failure()).await;
     };
+    if result.is_ok() {
+        shared.acknowledged.note(tenant, lease.epoch(), prepared.number);
+    }
     let label = if result.is_ok() { "ok" } else { label };
     shared.metrics.commit(label, prepared.commands, started.elapsed());
     (committer, result)
@@ -305,9 +327,10 @@ async fn recover(
 ) -> Result<Restored, StoreError> {
     let limit = usize::try_from(retention.outcomes).unwrap_or(usize::MAX);
     let journal = keys::journal(tenant);
-    let (state, remembered, marks, newest) = tokio::try_join!(
+    let (state, remembered, ended, marks, newest) = tokio::try_join!(
         snapshot::read_as_lease_holder(&shared.pool, tenant),
         Remembered::rebuild(&shared.pool, tenant, limit),
+        read_ended(&shared.pool, tenant),
         read_marks(&shared.pool, tenant),
         newest_stream_id(&shared.pool, &journal),
     )?;
@@ -322,19 +345,23 @@ async fn recover(
         log::error!(tenant:% = tenant, newest, seq = record.seq; "the journal is ahead of the router's record");
         record.seq = newest;
     }
-    // Another run of Redis may have lost what it had acknowledged (a crash of the host, a fail-over): readers of the
-    // journal must not take its numbers for those they know.
-    if ahead || record.journal_epoch.is_empty() || marks.last_run != marks.this_run {
+    // Another run of Redis may have lost what it had acknowledged (a crash of the host, a failover): readers of the journal must
+    // not take its numbers for those they know. A run that has all that this process saw acknowledged, or that writes to disk
+    // before each answer, has lost nothing, and readers go on where they are.
+    let lost =
+        marks.last_run != marks.this_run && !marks.durable && !shared.acknowledged.is_there(tenant, marks.commits);
+    if ahead || record.journal_epoch.is_empty() || lost {
         record.journal_epoch = format!("{:016x}", u64::from_le_bytes(entropy::bytes()));
     }
     record.epoch = lease.epoch();
     let ids = OfferIds::new(tenant, lease.epoch());
-    let core = Router::restore(ids, config, state.agents, state.interactions, &record);
+    let mut core = Router::restore(ids, config, state.agents, state.interactions, &record);
+    core.remember_ended(ended.iter().copied());
     let repairs = core.counts().repairs;
     if repairs > 0 {
         log::error!(tenant:% = tenant, repairs; "records disagreed and were put right");
     }
-    Ok(Restored { core, record, remembered, commits: marks.commits, redis_run: marks.this_run })
+    Ok(Restored { core, record, remembered, ended, commits: marks.commits, redis_run: marks.this_run })
 }
 
 /// What the router's hash holds beyond its record, and which run of Redis answers.
@@ -342,6 +369,8 @@ struct Marks {
     commits: u64,
     last_run: String,
     this_run: String,
+    /// Redis writes to disk before it answers.
+    durable: bool,
 }
 
 async fn read_marks(pool: &RedisPool, tenant: TenantId) -> Result<Marks, StoreError> {
@@ -352,11 +381,48 @@ async fn read_marks(pool: &RedisPool, tenant: TenantId) -> Result<Marks, StoreEr
     info.arg("server");
     let info: String = pool.run("recover", Retry::Safe, &info).await?;
     let this_run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
+    let durable = is_durable(pool).await;
     Ok(Marks {
         commits: fields.get(COMMITS_FIELD).and_then(|text| text.parse().ok()).unwrap_or(0),
         last_run: fields.get(REDIS_RUN_FIELD).cloned().unwrap_or_default(),
         this_run: this_run.trim().to_owned(),
+        durable,
     })
+}
+
+/// Whether Redis writes every change to its disk before it answers. One that may not be asked (CONFIG is closed on many hosted
+/// ones) is not believed to.
+async fn is_durable(pool: &RedisPool) -> bool {
+    let mut ask = redis::cmd("CONFIG");
+    ask.arg("GET").arg("append*");
+    match pool.run::<HashMap<String, String>>("recover", Retry::Safe, &ask).await {
+        Ok(found) => {
+            let is = |name: &str, value: &str| found.get(name).is_some_and(|text| text == value);
+            is("appendonly", "yes") && is("appendfsync", "always")
+        }
+        Err(error) => {
+            log::debug!(error:% = error; "Redis does not tell how it writes");
+            false
+        }
+    }
+}
+
+/// The interactions that ended and are remembered, oldest first.
+async fn read_ended(pool: &RedisPool, tenant: TenantId) -> Result<Vec<InteractionId>, StoreError> {
+    let most = i64::try_from(MAX_ENDED).unwrap_or(i64::MAX);
+    let mut ids = Vec::new();
+    // From the newest ones on, in pieces that do not hold up Redis.
+    let mut first = -most;
+    while first < 0 {
+        let last = (first + ENDED_CHUNK - 1).min(-1);
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(keys::ended(tenant)).arg(first).arg(last);
+        let texts: Vec<String> = pool.run("recover", Retry::Safe, &range).await?;
+        // One that is no id was not written by a router; it stands for nobody.
+        ids.extend(texts.iter().filter_map(|text| text.parse::<InteractionId>().ok()));
+        first = last + 1;
+    }
+    Ok(ids)
 }
 
 /// Checks the tenant's state over and over while this process routes it.

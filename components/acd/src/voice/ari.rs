@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use ringdown_acd_core::node::Look;
 use ringdown_domain::{InteractionId, NodeId, OfferId, TenantId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -10,9 +11,14 @@ use serde_json::json;
 
 use super::Config;
 use super::event::{MARK, RawChannel};
+use super::fence::Fence;
 
-/// A healthy Asterisk answers in 5 ms; under load in 100.
-const LIMIT: Duration = Duration::from_secs(3);
+/// Longest wait for an answer. A healthy Asterisk answers in 5 ms, under load in 100; one that is slow for minutes still does
+/// what it was asked, and an order that was given up is unknown. So this is long, and nothing that must not wait waits here.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Characters of a refusal's text that are kept: a log line's worth. Characters, not bytes: the text may be in any language.
+const MAX_DETAIL_CHARS: usize = 200;
 
 /// The node's ARI. Cloning shares the connections.
 #[derive(Clone, Debug)]
@@ -21,6 +27,8 @@ pub(crate) struct Ari {
     base: String,
     user: String,
     password: ringdown_env_config::Secret,
+    /// What changes something is asked only within it; none: not at all.
+    fence: Option<Fence>,
 }
 
 /// Why a request did not do what it was to do.
@@ -33,6 +41,12 @@ pub(crate) enum AriError {
         request: &'static str,
         /// What.
         source: reqwest::Error,
+    },
+    /// This process does not own the node (any more): nothing was asked, or the answer was not waited for.
+    #[error("{request}: this process does not own the node any more")]
+    Fenced {
+        /// Which.
+        request: &'static str,
     },
     /// An answer that says no.
     #[error("{request}: Asterisk answered {status}: {detail}")]
@@ -50,6 +64,19 @@ impl AriError {
     /// Whether the thing asked about does not exist.
     pub(crate) const fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
+    }
+
+    /// What the failure shows of the node; none: nothing.
+    pub(crate) fn look(&self) -> Option<Look> {
+        match self {
+            Self::Fenced { .. } => None,
+            // It answers; what it did not like is the request's affair.
+            Self::Refused { .. } => Some(Look::Answered),
+            Self::Away { source, .. } if !source.is_connect() => Some(Look::Silent),
+            Self::Away { source, .. } => {
+                Some(if is_port_closed(source) { Look::PortClosed } else { Look::Unreachable })
+            }
+        }
     }
 }
 
@@ -76,7 +103,12 @@ impl Ari {
         let client =
             reqwest::Client::builder().timeout(LIMIT).connect_timeout(Duration::from_millis(500)).no_proxy().build()?;
         let base = config.ari.expose().trim_end_matches('/').to_owned();
-        Ok(Self { client, base, user: config.user.clone(), password: config.password.clone() })
+        Ok(Self { client, base, user: config.user.clone(), password: config.password.clone(), fence: None })
+    }
+
+    /// The same, for orders of one ownership.
+    pub(crate) fn within(&self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self.clone() }
     }
 
     /// When this Asterisk was started, as it says: another text means another Asterisk.
@@ -181,7 +213,9 @@ impl Ari {
     }
 
     async fn order(&self, request: &'static str, builder: reqwest::RequestBuilder) -> Result<(), AriError> {
-        self.send(request, builder).await.map(|_answer| ())
+        let fenced = || AriError::Fenced { request };
+        let fence = self.fence.as_ref().ok_or_else(fenced)?;
+        fence.while_held(self.send(request, builder)).await.ok_or_else(fenced)?.map(|_answer| ())
     }
 
     async fn read<T: DeserializeOwned>(
@@ -206,8 +240,7 @@ impl Ari {
         if status.is_success() {
             return Ok(answer);
         }
-        let mut detail = answer.text().await.unwrap_or_default();
-        detail.truncate(200);
+        let detail = answer.text().await.unwrap_or_default().chars().take(MAX_DETAIL_CHARS).collect();
         Err(AriError::Refused { request, status: status.as_u16(), detail })
     }
 }
@@ -221,6 +254,19 @@ pub(crate) struct Dialling<'a> {
     pub(crate) caller: &'a str,
     pub(crate) address: &'a str,
     pub(crate) ring_ms: u64,
+}
+
+fn is_port_closed(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn gone_is_fine(result: Result<(), AriError>) -> Result<(), AriError> {

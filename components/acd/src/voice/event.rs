@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 /// What a message on the websocket says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum Message {
     /// Something happened to a channel.
     Event(Event),
     /// Our own mark of this connection: everything queued before it has come.
@@ -20,12 +20,12 @@ pub(crate) struct Event {
     /// The channel it is about.
     pub(crate) channel: String,
     /// What happened.
-    pub(crate) what: What,
+    pub(crate) what: Happening,
 }
 
 /// What happened to the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Happening {
     /// A caller came in over a trunk.
     Arrived(Arrival),
     /// An agent's leg was answered and is ours.
@@ -139,10 +139,10 @@ pub(crate) struct RawDialplan {
 }
 
 /// Reads an event; none for those that do not matter. `kind` is given to the caller for metrics.
-pub(crate) fn parse(text: &str) -> Result<Option<Said>, serde_json::Error> {
+pub(crate) fn parse(text: &str) -> Result<Option<Message>, serde_json::Error> {
     let raw: Raw = serde_json::from_str(text)?;
     if raw.kind == "ChannelUserevent" {
-        return Ok(raw.eventname.strip_prefix(MARK).and_then(|number| number.parse().ok()).map(Said::Mark));
+        return Ok(raw.eventname.strip_prefix(MARK).and_then(|number| number.parse().ok()).map(Message::Mark));
     }
     let at_ms = timestamp(&raw.timestamp);
     let code =
@@ -155,19 +155,20 @@ pub(crate) fn parse(text: &str) -> Result<Option<Said>, serde_json::Error> {
     let what = match raw.kind.as_str() {
         "StasisStart" => match Arguments::parse(raw.args.iter().map(String::as_str)) {
             Some(Arguments::Inbound { trunk, dialled }) => {
-                What::Arrived(Arrival { trunk, dialled, caller: channel.caller.number })
+                Happening::Arrived(Arrival { trunk, dialled, caller: channel.caller.number })
             }
-            Some(Arguments::Leg { .. }) => What::LegAnswered,
+            Some(Arguments::Leg { .. }) => Happening::LegAnswered,
             None => return Ok(None),
         },
-        "Dial" if raw.dialstatus == "RINGING" => What::Ringing,
-        "ChannelStateChange" if channel.state == "Ringing" => What::Ringing,
-        "ChannelDestroyed" => What::Gone { cause, sip_code },
-        "ChannelHangupRequest" => What::HangupRequested { sip_code },
-        "StasisEnd" => What::Left,
+        // A phone that says 183 and never 180 (behind a gateway, with early media) is at work all the same.
+        "Dial" if matches!(raw.dialstatus.as_str(), "RINGING" | "PROGRESS") => Happening::Ringing,
+        "ChannelStateChange" if channel.state == "Ringing" => Happening::Ringing,
+        "ChannelDestroyed" => Happening::Gone { cause, sip_code },
+        "ChannelHangupRequest" => Happening::HangupRequested { sip_code },
+        "StasisEnd" => Happening::Left,
         _ => return Ok(None),
     };
-    Ok(Some(Said::Event(Event { at_ms, channel: channel.id, what })))
+    Ok(Some(Message::Event(Event { at_ms, channel: channel.id, what })))
 }
 
 /// As `2026-11-20T23:38:46.733+0000`.
@@ -178,7 +179,7 @@ pub(crate) fn timestamp(text: &str) -> Option<TimestampMs> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, Said, What, parse, timestamp};
+    use super::{Arguments, Happening, Message, parse, timestamp};
 
     #[test]
     fn timestamps_of_asterisk_are_read() {
@@ -189,18 +190,19 @@ mod tests {
 
     #[test]
     fn what_matters_is_read_and_nothing_else() {
-        let check = |text: &str, expected: Option<What>| {
+        let check = |text: &str, expected: Option<Happening>| {
             let what = parse(text).unwrap().map(|said| match said {
-                Said::Event(event) => event.what,
-                Said::Mark(number) => panic!("a mark {number}"),
+                Message::Event(event) => event.what,
+                Message::Mark(number) => panic!("a mark {number}"),
             });
             assert_eq!(what, expected, "{text}");
         };
         check(
             r#"{"type":"ChannelDestroyed","timestamp":"","cause":17,"tech_cause":486,"channel":{"id":"x"}}"#,
-            Some(What::Gone { cause: 17, sip_code: Some(486) }),
+            Some(Happening::Gone { cause: 17, sip_code: Some(486) }),
         );
-        check(r#"{"type":"Dial","dialstatus":"RINGING","peer":{"id":"leg"}}"#, Some(What::Ringing));
+        check(r#"{"type":"Dial","dialstatus":"RINGING","peer":{"id":"leg"}}"#, Some(Happening::Ringing));
+        check(r#"{"type":"Dial","dialstatus":"PROGRESS","peer":{"id":"leg"}}"#, Some(Happening::Ringing));
         check(r#"{"type":"Dial","dialstatus":"","peer":{"id":"leg"}}"#, None);
         check(r#"{"type":"StasisStart","args":["leg","x"],"channel":{"id":"x"}}"#, None);
         check(r#"{"type":"ChannelVarset","channel":{"id":"x"}}"#, None);
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn marks_are_ours_alone() {
         let mark = |name: &str| parse(&format!(r#"{{"type":"ChannelUserevent","eventname":"{name}"}}"#)).unwrap();
-        assert_eq!(mark("ringdown-mark-7"), Some(Said::Mark(7)));
+        assert_eq!(mark("ringdown-mark-7"), Some(Message::Mark(7)));
         assert_eq!(mark("ringdown-mark-"), None);
         assert_eq!(mark("other"), None);
     }

@@ -1,8 +1,9 @@
 //! What a new owner knows before it does anything: the call records, the state of each interaction, and from which journal
 //! entry on effects are news.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::iter::once;
+use std::sync::Arc;
 
 use ringdown_acd_core::call::{Call, Input};
 use ringdown_domain::{InteractionId, InteractionState, NodeId, TenantId};
@@ -11,6 +12,7 @@ use ringdown_redis_store::snapshot::{self, Snapshot};
 use ringdown_redis_store::{RedisPool, Retry, StoreError, keys, redis};
 
 /// A tenant's live calls on one node.
+#[derive(Default)]
 pub(crate) struct Recovered {
     /// Effects up to this journal entry are contained in the state.
     pub(crate) seq: u64,
@@ -25,6 +27,35 @@ pub(crate) async fn read(pool: &RedisPool, tenant: TenantId, node: &NodeId) -> R
         interactions.into_iter().filter(|record| record.node.as_ref() == Some(node)).collect();
     let records = records(pool, tenant, &ours).await?;
     Ok(Recovered { seq: router.seq, calls: ours.into_iter().zip(records).collect() })
+}
+
+/// An interaction, and the journal entry up to which effects are contained in what it says.
+#[derive(Debug)]
+pub(crate) struct InteractionNow {
+    /// Whose.
+    pub(crate) tenant: TenantId,
+    /// Up to which entry.
+    pub(crate) seq: u64,
+    /// None: the router does not know it, or not any more.
+    pub(crate) record: Option<InteractionRecord>,
+}
+
+/// KEYS: router, interaction.
+const ONE: &str = "return {redis.call('HGET', KEYS[1], 'seq'), redis.call('GET', KEYS[2])}";
+
+/// Reads one interaction and the journal's position in one step.
+pub(crate) async fn read_interaction(
+    pool: &RedisPool,
+    tenant: TenantId,
+    interaction: InteractionId,
+) -> Result<InteractionNow, StoreError> {
+    let what = "interaction_now";
+    let script = redis::Script::new(ONE);
+    let names = [keys::router(tenant), keys::interaction(tenant, interaction)];
+    let (seq, text): (Option<u64>, Option<String>) = pool.run_script(what, Retry::Safe, &script, &names, &[]).await?;
+    let unreadable = |error: serde_json::Error| StoreError::Unreadable { what, detail: error.to_string() };
+    let record = text.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?;
+    Ok(InteractionNow { tenant, seq: seq.unwrap_or(0), record })
 }
 
 async fn records(
@@ -50,13 +81,16 @@ fn parse(text: &str) -> Option<Call> {
 }
 
 /// What the state of an interaction says to its call, as the effects would have.
-pub(crate) fn inputs(record: &InteractionRecord, call: &Call, config: &CompiledConfig) -> Vec<Input> {
+pub(crate) fn inputs(record: &InteractionRecord, call: &Call, config: Option<&CompiledConfig>) -> Vec<Input> {
     // That there is a record is the router's answer to its creation.
     let created = Input::Created { refused: None };
     match &record.state {
         InteractionState::Waiting => once(created).chain(withdrawn(call, None)).collect(),
         InteractionState::Offered { agent, offer, deadline_ms } => {
             let mut inputs: Vec<Input> = once(created).chain(withdrawn(call, Some(*offer))).collect();
+            // Without the configuration nobody can say which phone it is: a leg that rings goes on, and an offer without one
+            // ends by its time.
+            let Some(config) = config else { return inputs };
             let user = config.agents.get(agent).and_then(|agent| agent.sip_user.clone());
             let address = user.map(|user| format!("{user}@{}", config.meta.realm));
             inputs.push(Input::Offer { offer: *offer, agent: *agent, address, deadline_ms: *deadline_ms });
@@ -91,26 +125,38 @@ pub(crate) fn interaction_of(channel: &str, arrived: ringdown_domain::TimestampM
 
 /// Configurations by tenant, and the tenant of each trunk.
 #[derive(Default)]
-pub(crate) struct Configs(HashMap<TenantId, std::sync::Arc<CompiledConfig>>);
+pub(crate) struct Configs {
+    readable: HashMap<TenantId, Arc<CompiledConfig>>,
+    /// Tenants whose configuration or state could not be read.
+    missed: HashSet<TenantId>,
+}
 
 impl Configs {
-    pub(crate) fn insert(&mut self, config: std::sync::Arc<CompiledConfig>) {
-        self.0.insert(config.meta.tenant, config);
+    pub(crate) fn insert(&mut self, config: Arc<CompiledConfig>) {
+        self.missed.remove(&config.meta.tenant);
+        self.readable.insert(config.meta.tenant, config);
+    }
+
+    /// The tenant's configuration or state cannot be read.
+    pub(crate) fn missed(&mut self, tenant: TenantId) {
+        self.missed.insert(tenant);
+    }
+
+    /// Whether some tenant's trunks are not known.
+    pub(crate) fn is_partly_blind(&self) -> bool {
+        !self.missed.is_empty()
     }
 
     pub(crate) fn remove(&mut self, tenant: TenantId) {
-        self.0.remove(&tenant);
+        self.missed.remove(&tenant);
+        self.readable.remove(&tenant);
     }
 
-    pub(crate) fn get(&self, tenant: TenantId) -> Option<&std::sync::Arc<CompiledConfig>> {
-        self.0.get(&tenant)
+    pub(crate) fn get(&self, tenant: TenantId) -> Option<&Arc<CompiledConfig>> {
+        self.readable.get(&tenant)
     }
 
-    pub(crate) fn of_trunk(&self, trunk: ringdown_domain::TrunkId) -> Option<&std::sync::Arc<CompiledConfig>> {
-        self.0.values().find(|config| config.trunks.contains_key(&trunk))
-    }
-
-    pub(crate) fn tenants(&self) -> Vec<TenantId> {
-        self.0.keys().copied().collect()
+    pub(crate) fn of_trunk(&self, trunk: ringdown_domain::TrunkId) -> Option<&Arc<CompiledConfig>> {
+        self.readable.values().find(|config| config.trunks.contains_key(&trunk))
     }
 }

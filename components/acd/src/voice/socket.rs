@@ -197,12 +197,13 @@ pub(super) async fn relay(number: u64, owner: mpsc::Sender<Arrived>, mut line: i
     loop {
         tokio::select! {
             said = line.next() => {
-                heard = Instant::now();
                 match said {
                     Heard::Event(text) => if owner.send(Arrived::Event(number, text)).await.is_err() { break },
                     Heard::Life => {}
                     Heard::End => break,
                 }
+                // After the hand-over: while we were the slow ones, Asterisk was not.
+                heard = Instant::now();
             }
             _ = ping.tick() => {
                 let dead = heard.elapsed() > PING_EVERY * 3;

@@ -7,7 +7,9 @@
 use std::time::{Duration, Instant};
 
 use ringdown_acd_core::call::{CONGESTION, Call, Input, LegEnd, NORMAL_CLEARING, Order};
-use ringdown_domain::{CommandId, Delivery, InteractionId, Media, NodeId, PhoneNumber, QueueId, TimestampMs};
+use ringdown_domain::{
+    CommandId, Delivery, InteractionId, InteractionState, Media, NodeId, PhoneNumber, QueueId, TimestampMs,
+};
 use ringdown_events::{Command, Done, NewInteraction, Outcome, Refusal, RefusalCode};
 use ringdown_redis_store::{Answer, Retry, StoreError, keys, redis};
 use tokio::sync::mpsc;
@@ -15,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::ari::{AriError, Dialling};
+use super::recovery::{self, InteractionNow};
 
 /// Orders on their way to one call's workers: a call has a handful at a time.
 const ORDERS: usize = 64;
@@ -23,11 +26,13 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// An order to Asterisk is repeated this often when nothing answers; afterwards the listing repeats what matters.
 const ORDER_TRIES: u32 = 3;
 /// A record outlives its call by this: for a successor that finds remains, and the person who asks what happened.
-const RECORD_KEPT_S: u64 = 3_600;
+pub(crate) const RECORD_KEPT_S: u64 = 3_600;
+/// The record of a call that lives goes away too, should nobody ever end it: after a week, which no call lasts.
+const RECORD_LIVES_S: u64 = 7 * 86_400;
 
 /// What a call is besides its machine: fixed from its arrival.
 #[derive(Clone, Debug)]
-pub(crate) struct Face {
+pub(crate) struct CallFacts {
     pub(crate) node: NodeId,
     pub(crate) queue: Option<QueueId>,
     pub(crate) caller_number: Option<PhoneNumber>,
@@ -36,9 +41,11 @@ pub(crate) struct Face {
 
 /// What became of an order, for the node.
 #[derive(Debug)]
-pub(crate) struct Feedback {
-    pub(crate) interaction: InteractionId,
-    pub(crate) input: Input,
+pub(crate) enum Feedback {
+    /// Something the call must know.
+    Input { interaction: InteractionId, input: Input },
+    /// The interaction was there already; what it is doing.
+    Interaction { interaction: InteractionId, now: Box<InteractionNow> },
 }
 
 /// The way to one call's workers.
@@ -50,13 +57,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts the two tasks of a call; they end when this is dropped and their orders are done.
-    pub(crate) fn start(shared: &Shared, call: &Call, face: Face, feedback: mpsc::Sender<Feedback>) -> Self {
+    pub(crate) fn start(shared: &Shared, call: &Call, facts: CallFacts, feedback: mpsc::Sender<Feedback>) -> Self {
         let (media, media_orders) = mpsc::channel(ORDERS);
         let (router, router_orders) = mpsc::channel(ORDERS);
-        let work = Work { shared: shared.clone(), call: call.clone(), face, feedback };
+        let work = Work { shared: shared.clone(), call: call.clone(), facts, feedback };
         let name = call.interaction;
-        shared.life.spawn_finite(format!("call media {name}"), work.clone().media(media_orders));
-        shared.life.spawn_finite(format!("call router {name}"), work.router(router_orders));
+        let tracked = shared.orders.track_future(work.clone().media(media_orders));
+        shared.life.spawn_finite(format!("call media {name}"), tracked);
+        shared.life.spawn_finite(format!("call router {name}"), shared.orders.track_future(work.router(router_orders)));
         Self { media, router }
     }
 
@@ -109,7 +117,7 @@ const fn is_for_router(order: &Order) -> bool {
 struct Work {
     shared: Shared,
     call: Call,
-    face: Face,
+    facts: CallFacts,
     feedback: mpsc::Sender<Feedback>,
 }
 
@@ -139,7 +147,8 @@ impl Work {
     }
 
     async fn write_record(&self, call: &Call, ends: bool) {
-        if let Err(error) = self.set_record(call, ends).await {
+        // A successor's record is not overwritten.
+        if let Some(Err(error)) = self.shared.fence.while_held(self.set_record(call, ends)).await {
             log::warn!(interaction:% = call.interaction, error:% = error; "the call record could not be written");
         }
     }
@@ -147,10 +156,8 @@ impl Work {
     async fn set_record(&self, call: &Call, ends: bool) -> Result<(), StoreError> {
         let text = serde_json::to_string(call).expect("a call has string keys only");
         let mut cmd = redis::cmd("SET");
-        cmd.arg(keys::call(call.tenant, call.interaction)).arg(text);
-        if ends {
-            cmd.arg("EX").arg(RECORD_KEPT_S);
-        }
+        let expiry_s = if ends { RECORD_KEPT_S } else { RECORD_LIVES_S };
+        cmd.arg(keys::call(call.tenant, call.interaction)).arg(text).arg("EX").arg(expiry_s);
         let _ok: String = self.shared.pool.run("call_record", Retry::Safe, &cmd).await?;
         Ok(())
     }
@@ -165,17 +172,23 @@ impl Work {
                 Ok(()) => "ok",
                 Err(AriError::Away { .. }) => "away",
                 Err(AriError::Refused { .. }) => "refused",
+                Err(AriError::Fenced { .. }) => "fenced",
             };
             self.shared.metrics.request(what, label, started.elapsed());
             tries += 1;
             match result {
-                Ok(()) => return,
+                Ok(()) => return self.done(call, order, true).await,
+                // The next owner does what is to be done.
+                Err(AriError::Fenced { .. }) => return,
                 Err(AriError::Away { .. }) if tries < ORDER_TRIES => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(error) => {
                     log::info!(interaction:% = call.interaction, error:% = error; "an order to Asterisk failed");
                     self.failed(call, order).await;
+                    if let AriError::Refused { .. } = error {
+                        self.done(call, order, false).await;
+                    }
                     return;
                 }
             }
@@ -226,10 +239,23 @@ impl Work {
         }
     }
 
+    /// Whether two legs were joined decides who has had the call.
+    async fn done(&self, call: &Call, order: &Order, done: bool) {
+        if let (Order::Join(_), Some(offer)) = (order, call.joined()) {
+            self.tell(call.interaction, Input::Joined { offer, done }).await;
+        }
+    }
+
     async fn router(self, mut orders: mpsc::Receiver<Order>) {
         while let Some(order) = orders.recv().await {
             let Some(command) = self.command(&order) else { continue };
             let answer = self.send(command).await;
+            if let (Order::Create, Some(Err(refusal))) = (&order, &answer)
+                && refusal.code == RefusalCode::DuplicateInteraction
+            {
+                self.find_interaction().await;
+                continue;
+            }
             let input = match (&order, answer) {
                 (_, None) => None,
                 (Order::Create, Some(answer)) => Some(Input::Created { refused: refusal_cause(&answer) }),
@@ -240,6 +266,26 @@ impl Work {
             };
             if let Some(input) = input {
                 self.tell(self.call.interaction, input).await;
+            }
+        }
+    }
+
+    /// The interaction is there already: its id is made from the channel, so it is this call's. What it is doing, the call
+    /// does.
+    async fn find_interaction(&self) {
+        let interaction = self.call.interaction;
+        while self.shared.fence.holds() {
+            match recovery::read_interaction(&self.shared.pool, self.call.tenant, interaction).await {
+                Ok(InteractionNow { record: Some(record), .. })
+                    if matches!(record.state, InteractionState::Ended { .. }) =>
+                {
+                    return self.tell(interaction, Input::Created { refused: Some(NORMAL_CLEARING) }).await;
+                }
+                Ok(now) => return self.hand_over(Feedback::Interaction { interaction, now: Box::new(now) }).await,
+                Err(error) => {
+                    log::warn!(interaction:% = interaction, error:% = error; "an interaction could not be read");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
             }
         }
     }
@@ -271,12 +317,12 @@ impl Work {
             id: self.call.interaction,
             media: Media::Voice,
             delivery: Delivery::Ring,
-            queue: self.face.queue,
+            queue: self.facts.queue,
             requirements: Vec::new(),
             priority: None,
-            caller: self.face.caller_number.clone(),
-            called: self.face.dialled.clone(),
-            node: Some(self.face.node.clone()),
+            caller: self.facts.caller_number.clone(),
+            called: self.facts.dialled.clone(),
+            node: Some(self.facts.node.clone()),
             attributes: std::collections::BTreeMap::new(),
             arrived_at_ms: Some(self.call.arrived_at_ms),
         }
@@ -288,7 +334,7 @@ impl Work {
         let id: CommandId = self.shared.life.new_id(CommandId::from_parts);
         let started = Instant::now();
         let shutdown = self.shared.life.shutdown();
-        while started.elapsed() < COMMAND_LIMIT {
+        while started.elapsed() < COMMAND_LIMIT && self.shared.fence.holds() {
             match self.shared.client.send_as(self.call.tenant, id, command.clone()).await {
                 Ok(Answer::Outcome(Outcome { result, .. })) => {
                     if let Err(refusal) = &result {
@@ -307,14 +353,20 @@ impl Work {
                 return None;
             }
         }
-        log::error!(interaction:% = self.call.interaction; "the router did not answer for a minute");
+        if self.shared.fence.holds() {
+            log::error!(interaction:% = self.call.interaction; "the router did not answer for a minute");
+        }
         None
     }
 
     async fn tell(&self, interaction: InteractionId, input: Input) {
+        self.hand_over(Feedback::Input { interaction, input }).await;
+    }
+
+    async fn hand_over(&self, feedback: Feedback) {
         // A node that is gone needs no word: its successor reads the state.
-        if self.feedback.send(Feedback { interaction, input }).await.is_err() {
-            log::debug!(interaction:% = interaction; "what became of an order came after the node was given up");
+        if self.feedback.send(feedback).await.is_err() {
+            log::debug!(interaction:% = self.call.interaction; "what became of an order came too late for the node");
         }
     }
 }
@@ -331,12 +383,11 @@ async fn finish(music: &mut JoinSet<()>) {
     }
 }
 
-/// The Q.850 cause a caller is refused with; none when there is an interaction. A duplicate is a success: the id is made
-/// from the channel, so it is the same call. Whatever else the reason, the carrier may go another way.
+/// The Q.850 cause a caller is refused with; none when there is an interaction. Whatever the reason, the carrier may go
+/// another way, unless the call has had its end.
 fn refusal_cause(answer: &Result<Done, Refusal>) -> Option<u16> {
     match answer {
         Ok(_) => None,
-        Err(refusal) if refusal.code == RefusalCode::DuplicateInteraction => None,
         Err(refusal) if refusal.code == RefusalCode::InteractionEnded => Some(NORMAL_CLEARING),
         Err(_) => Some(CONGESTION),
     }

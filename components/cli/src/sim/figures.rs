@@ -49,14 +49,20 @@ impl Figures {
         }
     }
 
-    /// Prints the table; the exit code says whether anything was lost.
+    /// Calls that an agent had, by the record, and on which somebody heard nobody: a call counts when it is heard.
+    fn unheard(&self) -> u64 {
+        let heard = self.heard.unwrap_or(self.answered);
+        self.offered.saturating_sub(self.abandoned + heard)
+    }
+
+    /// Prints the table; the exit code says whether anything was lost, or not heard.
     pub(super) fn show(&self, json: bool, promised_s: u64) -> anyhow::Result<ExitCode> {
         if json {
             output::json(self)?;
         } else {
             output::print(&self.table(promised_s));
         }
-        Ok(if self.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if self.lost == 0 && self.unheard() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     fn table(&self, promised_s: u64) -> comfy_table::Table {
@@ -70,6 +76,7 @@ impl Figures {
         table.add_row([format!("service level ({promised_s} s)"), format!("{:.1} %", self.service_level_percent)]);
         if let Some(heard) = self.heard {
             table.add_row(["calls with tone heard on both sides", &heard.to_string()]);
+            table.add_row(["not heard", &self.unheard().to_string()]);
         }
         table.add_row(["lost", &self.lost.to_string()]);
         table.add_row(["took", &format!("{:.1} s", self.took_s)]);
@@ -89,5 +96,10 @@ mod tests {
         assert!((figures.service_level_percent - 40.0).abs() < 0.01);
         assert_eq!(figures.longest_wait_ms, 30_000);
         assert_eq!(Figures::of(0, &[], 0, 1, 0.0).lost, 0);
+        // Answered is not heard.
+        let dumb = Figures { heard: Some(2), ..Figures::of(4, &[0, 0, 0], 1, 1, 0.0) };
+        assert_eq!((dumb.lost, dumb.unheard()), (0, 1));
+        assert_eq!(Figures { heard: Some(3), ..dumb }.unheard(), 0);
+        assert_eq!(Figures::of(4, &[0, 0, 0], 1, 1, 0.0).unheard(), 0, "where there is no voice");
     }
 }

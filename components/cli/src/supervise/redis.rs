@@ -22,8 +22,9 @@ pub(super) fn prepare(installation: &Installation) -> anyhow::Result<Child> {
          # Nothing accepted is lost: every write is on disk before its answer.\n\
          appendonly yes\nappendfsync always\nsave \"\"\n\
          # State is never thrown away to make room: a full memory is an error somebody sees.\n\
-         maxmemory-policy noeviction\ntcp-keepalive 60\n",
-        folder = quoted(&folder)
+         maxmemory {memory}kb\nmaxmemory-policy noeviction\ntcp-keepalive 60\n",
+        folder = quoted(&folder),
+        memory = memory_limit_kb(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default()),
     );
     let file = folder.join("redis.conf");
     write_private(&file, text.as_bytes()).context("Redis' configuration")?;
@@ -34,4 +35,22 @@ pub(super) fn prepare(installation: &Installation) -> anyhow::Result<Child> {
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Two fifths of the host's memory, 256 MB at least: a rewrite of the append-only file may take as much again, and beyond the
+/// limit Redis refuses writes before the host runs out.
+fn memory_limit_kb(meminfo: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    (total.unwrap_or(0_u64) * 2 / 5).max(256 * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory_limit_kb;
+
+    #[test]
+    fn redis_gets_two_fifths_of_the_memory() {
+        assert_eq!(memory_limit_kb("MemFree: 1 kB\nMemTotal:       10000000 kB\n"), 4_000_000);
+        assert_eq!(memory_limit_kb(""), 262_144);
+    }
 }

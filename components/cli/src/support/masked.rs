@@ -156,7 +156,9 @@ fn mask_names(line: &str) -> String {
         masked.push_str(before);
         left = after;
         let name = before[..at].trim_end_matches([' ', '"', '\'', '\\']);
-        let start = name.rfind(|c: char| !is_name(c)).map_or(0, |at| at + 1);
+        // Behind the last character that belongs to no name, however many bytes it has.
+        let before_name = name.char_indices().rfind(|(_, c)| !is_name(*c));
+        let start = before_name.map_or(0, |(at, c)| at + c.len_utf8());
         // An address is not a value: its password is found as one of an address.
         if !is_secret(&name[start..]) || after.starts_with("//") {
             continue;
@@ -276,6 +278,12 @@ mod tests {
     #[track_caller]
     fn check(input: &str, expected: &str) {
         assert_eq!(masker().mask(input, Text::Facts), expected);
+    }
+
+    #[test]
+    fn text_of_any_language_is_masked_and_never_splits_a_character() {
+        check("größe=7 üpassword=geheim", "größe=7 üpassword=***");
+        check("ü=1 \u{1f980}: x", "ü=1 \u{1f980}: x");
     }
 
     #[test]

@@ -18,6 +18,8 @@ impl ReasonCode {
     pub const RONA: &'static str = "rona";
     /// Set by the router when the agent's phone could not be reached at all.
     pub const UNREACHABLE: &'static str = "unreachable";
+    /// Set by the router when the agent's phone was busy as often in a row as the queue allows.
+    pub const BUSY: &'static str = "busy";
     /// Set by the router when the agent pushed an offer away.
     pub const REJECTED: &'static str = "rejected";
     /// Set for everybody when the ACD is closed.

@@ -126,6 +126,8 @@ pub enum EndReason {
 pub enum OfferFailure {
     /// The phone is busy (SIP 486, 600).
     Busy,
+    /// The agent answered and hung up before the caller was joined: nobody heard anybody.
+    HungUp,
     /// The phone rang and nobody answered in the ring time (RONA).
     NoAnswer,
     /// The agent pushed it away (SIP 603, 403, or the desktop).

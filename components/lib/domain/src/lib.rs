@@ -17,7 +17,7 @@ pub use id::{
     AgentId, CommandId, IdError, InteractionId, NodeId, OfferId, QueueId, RouteId, TenantId, TrunkId, UserId,
 };
 pub use interaction::{Delivery, EndReason, InteractionState, Media, OfferFailure, Priority, PriorityError};
-pub use number::PhoneNumber;
+pub use number::{NumberPlan, PhoneNumber};
 pub use skill::{MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, SkillLevel, SkillLevelError, SkillName, SkillRequirement};
 pub use text::{Name, TextError};
 pub use time::TimestampMs;

@@ -1,4 +1,7 @@
-use crate::{AgentStatus, Name, NodeId, PhoneNumber, Priority, ReasonCode, SkillLevel, SkillName, TenantId, TextError};
+use crate::{
+    AgentStatus, Name, NodeId, NumberPlan, PhoneNumber, Priority, ReasonCode, SkillLevel, SkillName, TenantId,
+    TextError,
+};
 
 fn check_text<T>(input: &str, accepted: bool)
 where
@@ -61,4 +64,52 @@ fn ids_sort_by_the_time_they_were_made() {
     let late = TenantId::from_parts(2, &[0; 10]);
     assert!(early < late);
     assert_eq!(late.to_string().parse::<TenantId>().unwrap(), late);
+}
+
+#[test]
+fn a_number_is_one_number_however_a_carrier_writes_it() {
+    let german = NumberPlan { country_code: Some("49".to_owned()), ..NumberPlan::default() };
+    let american = NumberPlan {
+        country_code: Some("1".to_owned()),
+        international_prefix: "011".to_owned(),
+        national_prefix: "1".to_owned(),
+    };
+    let italian =
+        NumberPlan { country_code: Some("39".to_owned()), national_prefix: String::new(), ..NumberPlan::default() };
+    let check = |plan: &NumberPlan, text: &str, expected: Option<&str>| {
+        assert_eq!(plan.e164(text).as_deref(), expected, "{text} by {plan:?}");
+    };
+    for text in [
+        "+4930123456",
+        "+49-30-123456",
+        "+49 (30) 123.456",
+        "004930123456",
+        "030123456",
+        "030 12-34-56",
+        "4930123456",
+        "+4930123456;npdi",
+        "+4930123456;npdi=yes;rn=+4930999",
+        "030123456;phone-context=+49",
+    ] {
+        check(&german, text, Some("+4930123456"));
+    }
+    check(&german, "100", None);
+    check(&german, "anonymous", None);
+    check(&german, "+", None);
+    check(&german, "+12345678901234567", None);
+    check(&american, "14155550100", Some("+14155550100"));
+    check(&american, "011493012345", Some("+493012345"));
+    check(&italian, "0612345678", Some("+390612345678"));
+    let unset = NumberPlan::default();
+    check(&unset, "004930123456", Some("+4930123456"));
+    check(&unset, "030123456", None);
+    assert_eq!(unset.readings("4930123456"), ["4930123456", "+4930123456"]);
+    assert_eq!(unset.readings("100"), ["100"]);
+    assert_eq!(unset.readings("alice-smith;x=y"), ["alice-smith"]);
+    assert_eq!(german.readings("030123456"), ["030123456", "+4930123456"]);
+    assert_eq!(german.caller("01701234567").unwrap().as_str(), "+491701234567");
+    assert_eq!(unset.caller("+49 170 123").unwrap().as_str(), "+49170123");
+    assert_eq!(unset.caller("anonymous").unwrap().as_str(), "anonymous");
+    assert_eq!(unset.caller(""), None);
+    assert_eq!(serde_json::from_str::<NumberPlan>("{}").unwrap(), unset, "trunks of before");
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringdown_domain::{
-    AgentId, Name, Priority, QueueId, SkillLevel, SkillName, SkillRequirement, TenantId, TimestampMs, TrunkId,
+    AgentId, Name, NumberPlan, Priority, QueueId, SkillLevel, SkillName, SkillRequirement, TenantId, TimestampMs,
+    TrunkId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,16 @@ pub struct QueueRules {
     /// What becomes of an agent who did not answer.
     #[serde(default)]
     pub after_no_answer: AfterNoAnswer,
+    /// Busy answers in a row after which the agent is set not ready with the reason `busy`, 1 to 100. Until then the agent is
+    /// left alone for longer each time.
+    #[serde(default = "default_busy_limit")]
+    pub busy_limit: u32,
+}
+
+/// Three answers within some ten seconds: an agent who is on a private call is left in peace, one who rejects a call with the
+/// phone's busy key is not taken out of the queue at once.
+const fn default_busy_limit() -> u32 {
+    3
 }
 
 /// The rules of interactions without a queue, and where a new queue starts.
@@ -94,6 +105,7 @@ impl Default for QueueRules {
             // The field's common promise: 80 % in 20 s.
             service_level_ms: 20_000,
             after_no_answer: AfterNoAnswer::NotReady,
+            busy_limit: default_busy_limit(),
         }
     }
 }
@@ -142,6 +154,9 @@ pub struct TrunkConfig {
     pub sources: Vec<String>,
     /// Most calls at once, 1 to 10,000.
     pub capacity: u32,
+    /// How the carrier writes numbers.
+    #[serde(default)]
+    pub numbers: NumberPlan,
 }
 
 /// What the registrar needs to check a phone. Never a password.

@@ -21,7 +21,7 @@ pub use config::{
 pub use decision::{CandidateAgent, CandidateInteraction, Decision, MAX_CANDIDATES, Trigger};
 pub use journal::{JournalEntry, JournalEvent};
 pub use outcome::{Done, Outcome, Refusal, RefusalCode};
-pub use record::{AgentRecord, InteractionRecord, RouterRecord};
+pub use record::{AgentRecord, InteractionRecord, RefusalRow, RouterRecord};
 pub use voice::{VoiceEffect, VoiceEffectEntry};
 
 /// The version of the messages in this crate, carried by every command envelope. A router refuses a newer one.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use ringdown_domain::{
-    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, Media, Name, NodeId, PhoneNumber,
-    Priority, QueueId, SkillLevel, SkillName, SkillRequirement, TimestampMs,
+    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, Media, Name, NodeId, OfferFailure,
+    PhoneNumber, Priority, QueueId, SkillLevel, SkillName, SkillRequirement, TimestampMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,19 @@ pub struct AgentRecord {
     /// through no doing of the agent. None otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place_since_ms: Option<TimestampMs>,
+    /// Offers in a row that came to nothing for one cause; none when the last one led to a call, or the agent declared a
+    /// status since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusals: Option<RefusalRow>,
+}
+
+/// Offers in a row to one agent that came to nothing for one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalRow {
+    /// The cause.
+    pub failure: OfferFailure,
+    /// How many, 1 or more.
+    pub count: u32,
 }
 
 /// An interaction, live; kept for an hour after its end.

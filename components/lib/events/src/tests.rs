@@ -167,6 +167,7 @@ fn journal_entries() {
                     state_since_ms: TimestampMs(20),
                     available_since_ms: None,
                     place_since_ms: None,
+                    refusals: None,
                 },
             },
         },

@@ -58,10 +58,44 @@ pub struct OutcomeTail {
 #[derive(Debug)]
 struct Shared {
     asker: String,
-    waiting: Mutex<HashMap<CommandId, oneshot::Sender<Outcome>>>,
+    waiting: Mutex<Waiting>,
     /// Tenants in use and where their outcomes start to matter to us.
     tenants: Mutex<HashMap<TenantId, String>>,
     new_tenant: Notify,
+}
+
+/// Who waits for which outcome: several for one, when the same command is sent again meanwhile.
+#[derive(Debug, Default)]
+struct Waiting {
+    by_command: HashMap<CommandId, Vec<(u64, oneshot::Sender<Outcome>)>>,
+    count: usize,
+    next: u64,
+}
+
+impl Waiting {
+    fn add(&mut self, id: CommandId) -> (u64, oneshot::Receiver<Outcome>) {
+        let (sender, receiver) = oneshot::channel();
+        self.next += 1;
+        self.count += 1;
+        self.by_command.entry(id).or_default().push((self.next, sender));
+        (self.next, receiver)
+    }
+
+    fn take(&mut self, id: CommandId) -> Vec<(u64, oneshot::Sender<Outcome>)> {
+        let waiters = self.by_command.remove(&id).unwrap_or_default();
+        self.count -= waiters.len();
+        waiters
+    }
+
+    fn leave(&mut self, id: CommandId, number: u64) {
+        let Some(waiters) = self.by_command.get_mut(&id) else { return };
+        let before = waiters.len();
+        waiters.retain(|(waiter, _)| *waiter != number);
+        self.count -= before - waiters.len();
+        if waiters.is_empty() {
+            self.by_command.remove(&id);
+        }
+    }
 }
 
 impl CommandClient {
@@ -204,15 +238,14 @@ impl Shared {
         id: CommandId,
         pool: &RedisPool,
     ) -> Result<(oneshot::Receiver<Outcome>, Registered), StoreError> {
-        let (sender, receiver) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
-        if waiting.len() >= MAX_WAITING {
+        if waiting.count >= MAX_WAITING {
             return Err(StoreError::Overloaded { what: "send_command", limit: MAX_WAITING });
         }
-        waiting.insert(id, sender);
-        pool.metrics().waiting(waiting.len());
+        let (number, receiver) = waiting.add(id);
+        pool.metrics().waiting(waiting.count);
         drop(waiting);
-        Ok((receiver, Registered { shared: Arc::clone(self), id }))
+        Ok((receiver, Registered { shared: Arc::clone(self), id, number }))
     }
 
     fn deliver(&self, entry: &crate::StreamEntry, pool: &RedisPool) {
@@ -223,11 +256,12 @@ impl Shared {
         match serde_json::from_str::<Outcome>(text) {
             Ok(outcome) => {
                 let mut waiting = lock(&self.waiting);
-                if let Some(waiter) = waiting.remove(&outcome.command) {
-                    pool.metrics().waiting(waiting.len());
+                // Each repeat is answered by the router with the first outcome: whichever answer comes first serves all.
+                for (_, waiter) in waiting.take(outcome.command) {
                     // A waiter that gave up meanwhile needs no answer.
-                    let _gone = waiter.send(outcome);
+                    let _gone = waiter.send(outcome.clone());
                 }
+                pool.metrics().waiting(waiting.count);
             }
             Err(error) => log::warn!(stream = entry.stream, id = entry.id, error:display; "unreadable outcome"),
         }
@@ -238,11 +272,12 @@ impl Shared {
 struct Registered {
     shared: Arc<Shared>,
     id: CommandId,
+    number: u64,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        lock(&self.shared.waiting).remove(&self.id);
+        lock(&self.shared.waiting).leave(self.id, self.number);
     }
 }
 

@@ -5,8 +5,14 @@
 //!      | yes
 //! guard holds?   --no--> Moved (my picture of the state is not the committed one)
 //!      | yes
-//! every write, in order; the lease is extended; WAIT for replicas when configured
+//! every write, in order; the lease is extended
+//!      |
+//!      | without replicas: what others act on (outcomes, journal, voice effects) is written with the rest
+//!      | with replicas:    it is laid down in a list beside the state, WAIT, then a second script writes it where others read
 //! ```
+//!
+//! So nobody acts on, or is told of, what a failover can still lose (DESIGN 10). Who dies in between leaves the list, which is
+//! as durable as the state: the successor confirms and shows it ([`Committer::show_left`]) before it decides anything.
 //!
 //! The writes travel as one MessagePack text that the script unpacks (`cmsgpack`): one argument instead of thousands, and
 //! one round trip whatever the batch. What Lua must make a string of costs Redis most, so writes that begin alike are
@@ -23,7 +29,27 @@ use crate::{BlockingConnection, Lease, RedisPool, StoreError};
 /// The most arguments of one Redis command inside a commit: Lua's `unpack` has a limit of 8,000 values.
 const MAX_COMMAND_ARGS: usize = 4_000;
 
-/// KEYS: lease, guarded hash. ARGV: lease value, lease ms, guard field, guard value ('' = no guard), packed writes.
+/// How the scripts carry out groups of writes.
+const WRITE_GROUPS: &str = r"
+local function write_groups(texts, groups)
+  for _, group in ipairs(groups) do
+    local call = group[1]
+    local same = #call
+    for _, row in ipairs(group[2]) do
+      local count = #row
+      for i = 1, count do
+        local arg = row[i]
+        if type(arg) == 'number' then arg = texts[arg] end
+        call[same + i] = arg
+      end
+      redis.call(unpack(call, 1, same + count))
+    end
+  end
+end
+";
+
+/// KEYS: lease, guarded hash, list of what is not shown yet. ARGV: lease value, lease ms, guard field, guard value ('' = no
+/// guard), packed writes, packed writes to be shown, '1' when these wait for replicas.
 const SCRIPT: &str = r"
 local held = redis.call('GET', KEYS[1])
 if held ~= ARGV[1] then return {'fenced', held or ''} end
@@ -31,24 +57,31 @@ if ARGV[3] ~= '' then
   local found = redis.call('HGET', KEYS[2], ARGV[3]) or ''
   if found ~= ARGV[4] then return {'moved', found} end
 end
-local plan = cmsgpack.unpack(ARGV[5])
-local texts = plan[1]
-for _, write in ipairs(plan[2]) do redis.call(unpack(write)) end
-for _, group in ipairs(plan[3]) do
-  local call = group[1]
-  local same = #call
-  for _, row in ipairs(group[2]) do
-    local count = #row
-    for i = 1, count do
-      local arg = row[i]
-      if type(arg) == 'number' then arg = texts[arg] end
-      call[same + i] = arg
-    end
-    redis.call(unpack(call, 1, same + count))
+if ARGV[6] ~= '' then
+  if ARGV[7] == '1' then
+    redis.call('RPUSH', KEYS[3], ARGV[6])
+  else
+    local shown = cmsgpack.unpack(ARGV[6])
+    write_groups(shown[1], shown[2])
   end
 end
+local plan = cmsgpack.unpack(ARGV[5])
+for _, write in ipairs(plan[1]) do redis.call(unpack(write)) end
+write_groups({}, plan[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {'ok', ''}
+";
+
+/// Writes what has waited for replicas, in its order, each entry once. KEYS: lease, the list. ARGV: lease value.
+const SHOW: &str = r"
+local held = redis.call('GET', KEYS[1])
+if held ~= ARGV[1] then return {'fenced', held or ''} end
+while true do
+  local packed = redis.call('LPOP', KEYS[2])
+  if not packed then return {'ok', ''} end
+  local shown = cmsgpack.unpack(packed)
+  write_groups(shown[1], shown[2])
+end
 ";
 
 /// What must still be so for a commit to apply: a field of the router's hash.
@@ -62,12 +95,17 @@ pub struct Guard {
     pub expected: String,
 }
 
-/// A list of writes to apply together: first the single ones, then the groups, each in the order of its making.
+/// Writes that begin with the same arguments, and the rest of each.
+type Group = (Vec<String>, Vec<Vec<Arg>>);
+
+/// A list of writes to apply together: first what is shown to others, then the single ones, then the groups, each in the order
+/// of its making. So should a write fail half-way, the writer's own position, which it writes last, has not moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
-    texts: Vec<String>,
     writes: Vec<Vec<String>>,
-    groups: Vec<(Vec<String>, Vec<Vec<Arg>>)>,
+    groups: Vec<Group>,
+    texts: Vec<String>,
+    shown: Vec<Group>,
 }
 
 /// An argument of a write in a group.
@@ -88,7 +126,7 @@ impl Commit {
     /// An empty one.
     #[must_use]
     pub const fn new() -> Self {
-        Self { texts: Vec::new(), writes: Vec::new(), groups: Vec::new() }
+        Self { writes: Vec::new(), groups: Vec::new(), texts: Vec::new(), shown: Vec::new() }
     }
 
     /// Adds a write: the command's name and its arguments.
@@ -105,7 +143,7 @@ impl Commit {
         self.writes.push(command);
     }
 
-    /// Keeps a text that several writes carry.
+    /// Keeps a text that several of the writes that are shown carry.
     ///
     /// # Panics
     /// After 2^32 texts, which no memory holds.
@@ -119,31 +157,51 @@ impl Commit {
     /// # Panics
     /// As [`Commit::push_list`].
     pub fn push_group(&mut self, same: Vec<String>, rows: Vec<Vec<Arg>>) {
-        let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
-        assert!(same.len() + longest < MAX_COMMAND_ARGS, "a command inside a commit must be split by its writer");
-        if !rows.is_empty() {
-            self.groups.push((same, rows));
-        }
+        push_rows(&mut self.groups, same, rows);
+    }
+
+    /// As [`Commit::push_group`], for what others act on or are told of: where replicas confirm commits, it is written when they
+    /// have. It may carry texts of [`Commit::share`].
+    ///
+    /// # Panics
+    /// As [`Commit::push_list`].
+    pub fn show_group(&mut self, same: Vec<String>, rows: Vec<Vec<Arg>>) {
+        push_rows(&mut self.shown, same, rows);
     }
 
     /// How many writes it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.writes.len() + self.groups.iter().map(|(_, rows)| rows.len()).sum::<usize>()
+        self.writes.len() + self.groups.iter().chain(&self.shown).map(|(_, rows)| rows.len()).sum::<usize>()
     }
 
     /// Whether it has none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.groups.is_empty()
+        self.writes.is_empty() && self.groups.is_empty() && self.shown.is_empty()
     }
 
-    fn packed(&self) -> Result<Vec<u8>, StoreError> {
-        let mut packed = Vec::with_capacity(4_096);
-        rmp_serde::encode::write(&mut packed, &(&self.texts, &self.writes, &self.groups))
-            .map_err(|error| StoreError::Unreadable { what: "commit", detail: error.to_string() })?;
-        Ok(packed)
+    /// Both parts as the scripts unpack them; the second is empty when nothing is shown.
+    fn packed(&self) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+        let state = pack(&(&self.writes, &self.groups))?;
+        let shown = if self.shown.is_empty() { Vec::new() } else { pack(&(&self.texts, &self.shown))? };
+        Ok((state, shown))
     }
+}
+
+fn push_rows(groups: &mut Vec<Group>, same: Vec<String>, rows: Vec<Vec<Arg>>) {
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+    assert!(same.len() + longest < MAX_COMMAND_ARGS, "a command inside a commit must be split by its writer");
+    if !rows.is_empty() {
+        groups.push((same, rows));
+    }
+}
+
+fn pack<T: Serialize>(plan: &T) -> Result<Vec<u8>, StoreError> {
+    let mut packed = Vec::with_capacity(4_096);
+    rmp_serde::encode::write(&mut packed, plan)
+        .map_err(|error| StoreError::Unreadable { what: "commit", detail: error.to_string() })?;
+    Ok(packed)
 }
 
 impl From<String> for Arg {
@@ -191,7 +249,10 @@ pub enum CommitError {
 #[derive(Debug)]
 pub struct Committer {
     connection: BlockingConnection,
+    /// Where what is not shown yet lies: beside the state, on its shard.
+    unshown: String,
     script: Script,
+    show: Script,
     metrics: crate::StoreMetrics,
     limit: Duration,
     replicas: u32,
@@ -202,12 +263,15 @@ impl Committer {
     /// hundreds of milliseconds were seen.
     const LIMIT: Duration = Duration::from_secs(2);
 
-    /// A committer that waits for `replicas` confirmations (0: none are configured).
+    /// A committer that waits for `replicas` confirmations (0: none are configured), and meanwhile keeps what is to be shown in
+    /// the list `unshown`.
     #[must_use]
-    pub fn new(pool: &RedisPool, replicas: u32) -> Self {
+    pub fn new(pool: &RedisPool, unshown: String, replicas: u32) -> Self {
         Self {
             connection: pool.blocking("commit"),
-            script: Script::new(SCRIPT),
+            unshown,
+            script: Script::new(&format!("{WRITE_GROUPS}{SCRIPT}")),
+            show: Script::new(&format!("{WRITE_GROUPS}{SHOW}")),
             metrics: pool.metrics().clone(),
             limit: Self::LIMIT,
             replicas,
@@ -219,25 +283,63 @@ impl Committer {
     /// # Errors
     /// See [`CommitError`].
     pub async fn commit(&mut self, lease: &Lease, guard: Option<&Guard>, commit: &Commit) -> Result<(), CommitError> {
-        let packed = commit.packed()?;
+        let (state, shown) = commit.packed()?;
         let started = Instant::now();
-        let result = self.send(lease, guard, packed).await;
+        let result = self.send(lease, guard, &state, &shown).await;
         self.metrics.operation("commit", result.is_ok(), started.elapsed());
         if matches!(result, Err(CommitError::Store(_))) {
             self.connection.disconnect();
         }
         result?;
         lease.extended_at(started);
-        self.confirm().await
+        self.confirm(lease).await
     }
 
-    /// Waits until enough replicas have everything that was written on this connection. Nothing to do without replicas.
+    /// Waits until enough replicas have everything that was written on this connection, then shows what waited for that. Nothing
+    /// to do without replicas.
     ///
     /// # Errors
-    /// [`CommitError::TooFewReplicas`], or Redis failed. A new connection knows nothing of what an old one wrote, so
-    /// after a failure write something (or commit again) before confirming anew.
-    pub async fn confirm(&mut self) -> Result<(), CommitError> {
-        if self.replicas > 0 { self.wait_for_replicas().await } else { Ok(()) }
+    /// [`CommitError::TooFewReplicas`], the lease is lost, or Redis failed. A new connection knows nothing of what an old one
+    /// wrote, so after a failure write something (or commit again) before confirming anew.
+    pub async fn confirm(&mut self, lease: &Lease) -> Result<(), CommitError> {
+        if self.replicas == 0 {
+            return Ok(());
+        }
+        self.wait_for_replicas().await?;
+        self.show_confirmed(lease).await
+    }
+
+    /// Shows what a predecessor committed and did not live to show. Before a successor decides anything.
+    ///
+    /// # Errors
+    /// As [`Committer::confirm`].
+    pub async fn show_left(&mut self, lease: &Lease) -> Result<(), CommitError> {
+        let mut length = redis::cmd("LLEN");
+        length.arg(&self.unshown);
+        let left: u64 = self.connection.run(&length, self.limit).await?;
+        if left == 0 {
+            return Ok(());
+        }
+        // WAIT counts what this connection wrote: an empty commit is written after everything that is there.
+        let (state, shown) = Commit::new().packed()?;
+        self.send(lease, None, &state, &shown).await?;
+        if self.replicas > 0 {
+            self.wait_for_replicas().await?;
+        }
+        self.show_confirmed(lease).await
+    }
+
+    async fn show_confirmed(&mut self, lease: &Lease) -> Result<(), CommitError> {
+        let mut connection = self.connection.connection().await?;
+        let mut invocation = self.show.prepare_invoke();
+        invocation.key(lease.key()).key(&self.unshown).arg(lease.value());
+        let answer =
+            tokio::time::timeout(self.limit, invocation.invoke_async::<(String, String)>(&mut connection)).await;
+        let result = verdict(answer);
+        if matches!(result, Err(CommitError::Store(_))) {
+            self.connection.disconnect();
+        }
+        result
     }
 
     /// How long to wait after an error of Redis.
@@ -246,25 +348,23 @@ impl Committer {
         self.connection.pause_after_failure()
     }
 
-    async fn send(&mut self, lease: &Lease, guard: Option<&Guard>, packed: Vec<u8>) -> Result<(), CommitError> {
+    async fn send(
+        &mut self,
+        lease: &Lease,
+        guard: Option<&Guard>,
+        state: &[u8],
+        shown: &[u8],
+    ) -> Result<(), CommitError> {
         let mut connection = self.connection.connection().await?;
         let mut invocation = self.script.prepare_invoke();
         let (guard_key, field, expected) =
             guard.map_or((lease.key(), "", ""), |guard| (guard.key.as_str(), guard.field, guard.expected.as_str()));
-        invocation.key(lease.key()).key(guard_key);
-        invocation.arg(lease.value()).arg(lease.ttl_ms()).arg(field).arg(expected).arg(packed.as_slice());
+        invocation.key(lease.key()).key(guard_key).key(&self.unshown);
+        invocation.arg(lease.value()).arg(lease.ttl_ms()).arg(field).arg(expected).arg(state).arg(shown);
+        invocation.arg(if self.replicas > 0 { "1" } else { "" });
         let answer =
             tokio::time::timeout(self.limit, invocation.invoke_async::<(String, String)>(&mut connection)).await;
-        let (verdict, detail) = match answer {
-            Ok(result) => result.map_err(|error| StoreError::from_redis("commit", error))?,
-            Err(_) => return Err(unknown("no answer within the limit").into()),
-        };
-        match verdict.as_str() {
-            "ok" => Ok(()),
-            "fenced" => Err(CommitError::Fenced { held_by: detail }),
-            "moved" => Err(CommitError::Moved { found: detail }),
-            _ => Err(unknown("an answer the commit script does not give").into()),
-        }
+        verdict(answer)
     }
 
     async fn wait_for_replicas(&mut self) -> Result<(), CommitError> {
@@ -276,6 +376,22 @@ impl Committer {
             return Err(CommitError::TooFewReplicas { confirmed, wanted: self.replicas });
         }
         Ok(())
+    }
+}
+
+/// What a script's answer means; none came within the limit.
+fn verdict(
+    answer: Result<redis::RedisResult<(String, String)>, tokio::time::error::Elapsed>,
+) -> Result<(), CommitError> {
+    let (verdict, detail) = match answer {
+        Ok(result) => result.map_err(|error| StoreError::from_redis("commit", error))?,
+        Err(_) => return Err(unknown("no answer within the limit").into()),
+    };
+    match verdict.as_str() {
+        "ok" => Ok(()),
+        "fenced" => Err(CommitError::Fenced { held_by: detail }),
+        "moved" => Err(CommitError::Moved { found: detail }),
+        _ => Err(unknown("an answer the commit scripts do not give").into()),
     }
 }
 

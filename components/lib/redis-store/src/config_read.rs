@@ -5,14 +5,16 @@
 //! mixes versions, and keeps the version it has when a new one cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringdown_domain::TenantId;
+use ringdown_domain::{TenantId, TimestampMs};
 use ringdown_events::{CompiledConfig, ConfigMeta};
 use ringdown_service::Clock;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::keys::{self, ConfigPart};
 use crate::{RedisPool, Retry, StoreError, Subscription};
@@ -143,10 +145,24 @@ impl ConfigReader {
         Ok(())
     }
 
+    /// Says that this host renders configuration for an Asterisk; see [`RendererSign`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sign_as_renderer(&self, sign: &RendererSign) -> Result<(), StoreError> {
+        let text = serde_json::to_string(sign)
+            .map_err(|error| StoreError::Unreadable { what: "renderer_sign", detail: error.to_string() })?;
+        let mut cmd = redis::cmd("HSET");
+        cmd.arg(keys::RENDERERS).arg(&self.host).arg(text);
+        let _added: i64 = self.pool.run("renderer_sign", Retry::Safe, &cmd).await?;
+        Ok(())
+    }
+
     /// Follows the configuration of all tenants.
     #[must_use]
     pub fn watch(self) -> ConfigWatch {
         ConfigWatch {
+            silent: false,
             reader: self,
             running: HashMap::new(),
             failed: HashMap::new(),
@@ -155,6 +171,30 @@ impl ConfigReader {
             look_at: Instant::now(),
         }
     }
+}
+
+/// What a host that renders says of itself every few seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RendererSign {
+    /// When it said so.
+    pub at_ms: TimestampMs,
+    /// Addresses from which calls reach its Asterisk that are no carrier's: its own, and the registrar's.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// How old a sign may be; hosts' clocks may differ by seconds.
+const RENDERER_GONE_MS: u64 = 30_000;
+
+/// The hosts that render now.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn renderers(pool: &RedisPool, now: TimestampMs) -> Result<BTreeMap<String, RendererSign>, StoreError> {
+    let mut cmd = redis::cmd("HGETALL");
+    cmd.arg(keys::RENDERERS);
+    let texts: HashMap<String, String> = pool.run("renderers", Retry::Safe, &cmd).await?;
+    let read = texts.into_iter().filter_map(|(host, text)| Some((host, serde_json::from_str(&text).ok()?)));
+    Ok(read.filter(|(_, sign): &(String, RendererSign)| now.since_ms(sign.at_ms) < RENDERER_GONE_MS).collect())
 }
 
 /// A change a watcher tells.
@@ -169,6 +209,8 @@ pub enum ConfigChange {
 /// Tells of every tenant's versions, first of those in force, then of each change: at a nudge, at the latest after
 /// [`CONFIG_POLL`]. Intermediate versions may be skipped. While Redis is away it waits and logs.
 pub struct ConfigWatch {
+    /// Reports nothing by itself.
+    silent: bool,
     reader: ConfigReader,
     running: HashMap<TenantId, u64>,
     /// Versions that could not be read, so that they are logged and reported once.
@@ -185,6 +227,13 @@ impl std::fmt::Debug for ConfigWatch {
 }
 
 impl ConfigWatch {
+    /// Leaves it to its user to report a version, when it really runs.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
+        self
+    }
+
     /// Waits for the next change. May be dropped half-way.
     pub async fn next(&mut self) -> ConfigChange {
         loop {
@@ -213,7 +262,9 @@ impl ConfigWatch {
         match self.reader.read(tenant).await {
             Ok(Some(config)) => {
                 let version = config.meta.version;
-                self.report(tenant, version, None).await;
+                if !self.silent {
+                    self.report(tenant, version, None).await;
+                }
                 // From here on nothing waits: a caller that drops us before has not missed the change.
                 self.failed.remove(&tenant);
                 let old = self.running.insert(tenant, version);

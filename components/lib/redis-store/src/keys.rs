@@ -3,7 +3,7 @@
 //! `{T}` is the tenant's id in braces (the hash tag of Redis Cluster), so all keys of a tenant live on one shard and
 //! one script may touch them together.
 
-use ringdown_domain::{AgentId, InteractionId, NodeId, SkillName, TenantId};
+use ringdown_domain::{AgentId, InteractionId, NodeId, SkillName, TenantId, UserId};
 
 /// Ids of the tenants that have a configuration (set).
 pub const TENANTS: &str = "tenants";
@@ -11,6 +11,8 @@ pub const TENANTS: &str = "tenants";
 pub const REALMS: &str = "realms";
 /// Trunk id to tenant id (hash).
 pub const TRUNKS: &str = "trunks";
+/// Hosts that render configuration for an Asterisk, to JSON of [`crate::RendererSign`] (hash).
+pub const RENDERERS: &str = "renderers";
 /// Media nodes by name (hash).
 pub const NODES: &str = "nodes";
 /// The lease of the provisioner that compiles, and the counter of its epochs; braced so that both share a shard.
@@ -45,6 +47,18 @@ pub fn outcomes(tenant: TenantId) -> String {
 #[must_use]
 pub fn journal(tenant: TenantId) -> String {
     format!("{{{tenant}}}:journal")
+}
+
+/// What is committed and waits for replicas before it goes into the outcomes, the journal and the voice streams (list).
+#[must_use]
+pub fn unshown(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:unshown")
+}
+
+/// Interactions that ended, by when (sorted set, ms): for answering for them, and for listing them.
+#[must_use]
+pub fn ended(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:ended")
 }
 
 /// The effects for the voice duty that owns a node.
@@ -119,6 +133,12 @@ pub fn history(tenant: TenantId, interaction: InteractionId) -> String {
     format!("{{{tenant}}}:history:{interaction}")
 }
 
+/// What a request with an Idempotency-Key was answered.
+#[must_use]
+pub fn answer(tenant: TenantId, request: &str) -> String {
+    format!("{{{tenant}}}:answer:{request}")
+}
+
 /// The call record of the voice duty.
 #[must_use]
 pub fn call(tenant: TenantId, interaction: InteractionId) -> String {
@@ -165,6 +185,27 @@ pub fn config_meta(tenant: TenantId, version: u64) -> String {
 #[must_use]
 pub fn config_prefix(tenant: TenantId) -> String {
     format!("{{{tenant}}}:config:")
+}
+
+/// The highest epoch of the provisioner's lease that wrote the tenant's configuration.
+#[must_use]
+pub fn config_fence(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:config:fence")
+}
+
+/// The versions that are written, with their bytes (hash).
+#[must_use]
+pub fn config_sizes(tenant: TenantId) -> String {
+    format!("{{{tenant}}}:config:sizes")
+}
+
+/// The keys of all tenants, and whose a key is.
+pub const OF_TENANTS: &str = "{*}:*";
+
+/// The tenant a key belongs to, if it is a tenant's.
+#[must_use]
+pub fn tenant_of(key: &str) -> Option<TenantId> {
+    key.strip_prefix('{')?.split_once('}')?.0.parse().ok()
 }
 
 /// A part of a version.
@@ -246,3 +287,18 @@ pub fn tenant_of_location_changed(channel: &str) -> Option<TenantId> {
 pub fn session(token_sha256: &str) -> String {
     format!("session:{token_sha256}")
 }
+
+/// The generation below which a user's log-ins are worth nothing.
+#[must_use]
+pub fn user_generation(user: UserId) -> String {
+    format!("user:{user}:generation")
+}
+
+/// Says for a moment that a token, by its digest, is nobody's.
+#[must_use]
+pub fn token_unknown(token_sha256: &str) -> String {
+    format!("token:{token_sha256}:unknown")
+}
+
+/// The channel that asks web-api whether a token, by its digest, is an API token.
+pub const TOKEN_ASKED_CHANNEL: &str = "token-asked";

@@ -14,7 +14,7 @@ use ringdown_redis_store::{
     Lease, LeaseKeys, RedisOptions as StoreOptions, RedisPool, Retry, StoreError, StoreMetrics, StreamReader,
     StreamStart, keys, newest_stream_id, redis, snapshot,
 };
-use ringdown_test_support::{PrivateRedis, RedisOptions, wait_until};
+use ringdown_test_support::{Appendfsync, PrivateRedis, RedisOptions, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -27,7 +27,9 @@ fn tenant() -> TenantId {
 }
 
 async fn store() -> (PrivateRedis, RedisPool) {
-    let redis = PrivateRedis::start(RedisOptions::default()).await.expect("a Redis");
+    // A killed Redis keeps everything only so: with `everysec` a write may wait while the disk is busy.
+    let options = RedisOptions { appendfsync: Appendfsync::Always, ..RedisOptions::default() };
+    let redis = PrivateRedis::start(options).await.expect("a Redis");
     let options = StoreOptions::from_url(&redis.url()).expect("a URL");
     (redis, RedisPool::new(options, StoreMetrics::default()))
 }
@@ -74,7 +76,7 @@ async fn a_commit_is_acknowledged_when_a_replica_has_it_and_not_before() {
     let options = RedisOptions { directives: vec![of], ..RedisOptions::default() };
     let mut replica = PrivateRedis::start(options).await.expect("a replica");
     let lease = acquire(&pool, "a", 60_000).await.unwrap();
-    let mut committer = Committer::new(&pool, 1);
+    let mut committer = Committer::new(&pool, keys::unshown(tenant()), 1);
     let copy = StoreOptions::from_url(&replica.url()).expect("a URL");
     let copy = RedisPool::new(copy, StoreMetrics::default());
     // A replica that has just been started takes its first copy.
@@ -92,14 +94,72 @@ async fn a_commit_is_acknowledged_when_a_replica_has_it_and_not_before() {
     let again = committer.commit(&lease, Some(&guard), &commit).await;
     assert!(matches!(&again, Err(CommitError::Moved { found }) if found == "1"), "{again:?}");
     replica.resume().unwrap();
-    committer.confirm().await.expect("the replica is back and has it");
+    committer.confirm(&lease).await.expect("the replica is back and has it");
     assert_eq!(get(&copy, "{x}:k").await.as_deref(), Some("2"));
+}
+
+/// A commit that shows an entry in a stream others read.
+fn telling(value: &str) -> Commit {
+    let mut commit = set("{x}:k", value);
+    let text = commit.share(value.to_owned());
+    let row = vec!["*".to_owned().into(), "e".to_owned().into(), text.into()];
+    commit.show_group(vec!["XADD".to_owned(), keys::outcomes(tenant())], vec![row]);
+    commit
+}
+
+async fn told(pool: &RedisPool) -> Vec<String> {
+    let mut reader = StreamReader::new(pool, "test", 100);
+    reader.follow(&keys::outcomes(tenant()), StreamStart::Oldest);
+    let entries = reader.next(Duration::ZERO).await.expect("Redis answers");
+    entries.iter().filter_map(|entry| entry.field("e").map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_what_no_replica_has() {
+    let (master, pool) = store().await;
+    let of = ("replicaof".to_owned(), format!("127.0.0.1 {}", master.port()));
+    let options = RedisOptions { directives: vec![of], ..RedisOptions::default() };
+    let mut replica = PrivateRedis::start(options).await.expect("a replica");
+    let lease = acquire(&pool, "a", 60_000).await.unwrap();
+    let copy = RedisPool::new(StoreOptions::from_url(&replica.url()).expect("a URL"), StoreMetrics::default());
+    wait_until(LIMIT, "the first copy", async || get(&copy, lease.key()).await.map(|_| ())).await;
+    let mut committer = Committer::new(&pool, keys::unshown(tenant()), 1);
+    committer.commit(&lease, None, &telling("1")).await.expect("the replica confirms");
+    assert_eq!(told(&pool).await, ["1"]);
+
+    replica.pause().unwrap();
+    let alone = committer.commit(&lease, None, &telling("2")).await;
+    assert!(matches!(alone, Err(CommitError::TooFewReplicas { .. })), "{alone:?}");
+    assert_eq!(told(&pool).await, ["1"], "told before a replica has it");
+    // The one who committed dies; a successor without a replica tells nobody either.
+    let mut end = redis::cmd("DEL");
+    end.arg(lease.key());
+    let _ended: u32 = pool.run("test", Retry::Safe, &end).await.expect("Redis answers");
+    let successor = acquire(&pool, "b", 60_000).await.expect("the lease is over");
+    let mut second = Committer::new(&pool, keys::unshown(tenant()), 1);
+    let alone = second.show_left(&successor).await;
+    assert!(matches!(alone, Err(CommitError::TooFewReplicas { .. })), "{alone:?}");
+    let late = committer.confirm(&lease).await;
+    assert!(matches!(late, Err(CommitError::TooFewReplicas { .. })), "{late:?}");
+    assert_eq!(told(&pool).await, ["1"]);
+
+    replica.resume().unwrap();
+    let late = wait_until(LIMIT, "the replica confirms", async || match committer.confirm(&lease).await {
+        Err(CommitError::TooFewReplicas { .. }) => None,
+        other => Some(other),
+    });
+    assert!(matches!(late.await, Err(CommitError::Fenced { .. })), "showing is the successor's");
+    assert_eq!(told(&pool).await, ["1"]);
+    second.show_left(&successor).await.expect("the replica is back");
+    assert_eq!(told(&pool).await, ["1", "2"]);
+    second.show_left(&successor).await.expect("nothing is left");
+    assert_eq!(told(&pool).await, ["1", "2"], "once");
 }
 
 #[tokio::test]
 async fn what_a_lost_lease_commits_is_refused_whole() {
     let (_redis, pool) = store().await;
-    let mut committer = Committer::new(&pool, 0);
+    let mut committer = Committer::new(&pool, keys::unshown(tenant()), 0);
     let old = acquire(&pool, "a", 100).await.unwrap();
     committer.commit(&old, None, &set("{x}:k", "1")).await.unwrap();
     wait_until(LIMIT, "the lease to end", async || get(&pool, old.key()).await.is_none().then_some(())).await;
@@ -117,7 +177,7 @@ async fn what_a_lost_lease_commits_is_refused_whole() {
 #[tokio::test]
 async fn a_commit_extends_its_lease() {
     let (_redis, pool) = store().await;
-    let mut committer = Committer::new(&pool, 0);
+    let mut committer = Committer::new(&pool, keys::unshown(tenant()), 0);
     let lease = acquire(&pool, "a", 300).await.unwrap();
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_millis(60)).await;
@@ -129,7 +189,7 @@ async fn a_commit_extends_its_lease() {
 #[tokio::test]
 async fn a_repeated_commit_is_applied_once() {
     let (_redis, pool) = store().await;
-    let mut committer = Committer::new(&pool, 0);
+    let mut committer = Committer::new(&pool, keys::unshown(tenant()), 0);
     let lease = acquire(&pool, "a", 60_000).await.unwrap();
     let key = keys::router(tenant());
     let mut commit = Commit::new();
@@ -145,7 +205,7 @@ async fn a_repeated_commit_is_applied_once() {
 #[tokio::test]
 async fn a_large_commit_with_any_text_arrives_as_it_was() {
     let (_redis, pool) = store().await;
-    let mut committer = Committer::new(&pool, 0);
+    let mut committer = Committer::new(&pool, keys::unshown(tenant()), 0);
     let lease = acquire(&pool, "a", 60_000).await.unwrap();
     let text = "Zoë \u{1F4DE} \" \\ \n \u{0}".repeat(10_000);
     let mut commit = set("{x}:text", &text);
@@ -162,7 +222,7 @@ async fn a_large_commit_with_any_text_arrives_as_it_was() {
 #[tokio::test]
 async fn everything_survives_a_restart_of_redis() {
     let (mut redis, pool) = store().await;
-    let mut committer = Committer::new(&pool, 0);
+    let mut committer = Committer::new(&pool, keys::unshown(tenant()), 0);
     let mut reader = StreamReader::new(&pool, "test", 10);
     reader.follow("{x}:s", StreamStart::Oldest);
     let lease = acquire(&pool, "a", 60_000).await.unwrap();
@@ -373,7 +433,9 @@ async fn a_session_is_found_by_its_token_until_it_ends() {
         agent: None,
         created: TimestampMs(1),
         expires: TimestampMs(2),
-    };
+            generation: 0,
+            api_token: false,
+        };
     session::store(&pool, "token", &written, Duration::from_secs(60)).await.unwrap();
     assert_eq!(session::find(&pool, "token").await.unwrap(), Some(written.clone()));
     assert_eq!(session::find(&pool, "Token").await.unwrap(), None);

@@ -167,7 +167,8 @@ async fn connections_past_the_limit_wait_for_their_turn() {
     let limits = HttpLimits { connections: 1, ..HttpLimits::default() };
     let address = served(&life, Router::new().route("/", get(async || "hello")), limits).await;
     let mut first = TcpStream::connect(address).await.unwrap();
-    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    // It shows who it is, and is no guest any more.
+    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n\r\n").await.unwrap();
     let mut answer = [0; 12];
     first.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
@@ -177,6 +178,54 @@ async fn connections_past_the_limit_wait_for_their_turn() {
     assert!(tokio::time::timeout(Duration::from_millis(200), second.read_u8()).await.is_err(), "it has to wait");
     drop(first);
     assert!(rest_of(&mut second).await.starts_with("HTTP/1.1 200"));
+    assert!(life.stop(LIMIT).await);
+}
+
+#[tokio::test]
+async fn guests_that_send_half_a_request_keep_nobody_out() {
+    let life = life();
+    let limits = HttpLimits { connections: 8, guests_per_source: 6, ..HttpLimits::default() };
+    let address = served(&life, Router::new().route("/", get(async || "hello")), limits).await;
+    let mut known = TcpStream::connect(address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n\r\n";
+    let mut answer = [0; 12];
+    known.write_all(request).await.unwrap();
+    known.read_exact(&mut answer).await.unwrap();
+    let mut halves = Vec::new();
+    for _ in 0..40 {
+        let mut half = TcpStream::connect(address).await.unwrap();
+        half.write_all(b"GET / HTTP/1.1\r\nX-Half: ").await.unwrap();
+        halves.push(half);
+    }
+    // Somebody new is answered at once, and who is known stays.
+    let mut new = TcpStream::connect(address).await.unwrap();
+    new.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(rest_of(&mut new).await.starts_with("HTTP/1.1 200"));
+    known.write_all(request).await.unwrap();
+    let mut whole = [0; 12];
+    tokio::time::timeout(LIMIT, async {
+        // The rest of the first answer comes before.
+        while &whole != b"HTTP/1.1 200" {
+            whole.rotate_left(1);
+            whole[11] = known.read_u8().await.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+    // The oldest halves have left.
+    let mut first = halves.swap_remove(0);
+    assert_eq!(tokio::time::timeout(LIMIT, first.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
+    assert!(life.stop(LIMIT).await);
+}
+
+#[tokio::test]
+async fn the_first_request_has_to_come_soon() {
+    let life = life();
+    let limits = HttpLimits { first_wait: Duration::from_millis(100), ..HttpLimits::default() };
+    let address = served(&life, Router::new().route("/", get(async || "hello")), limits).await;
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nX-Half: ").await.unwrap();
+    assert_eq!(tokio::time::timeout(LIMIT, half.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
     assert!(life.stop(LIMIT).await);
 }
 

@@ -5,26 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ringdown_domain::{InteractionId, InteractionState, QueueId, TimestampMs};
 use ringdown_events::{InteractionRecord, JournalEvent};
-use serde::{Deserialize, Serialize};
-
-/// A queue at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueFigures {
-    /// The queue; none: interactions without one.
-    pub queue: Option<QueueId>,
-    /// Interactions that wait.
-    pub waiting: u32,
-    /// Arrival of the one that waits longest.
-    pub oldest_arrived_at_ms: Option<TimestampMs>,
-    /// Interactions that ring at an agent.
-    pub offered: u32,
-    /// Interactions with an agent.
-    pub connected: u32,
-}
+use ringdown_live_views::QueueFigures;
 
 /// Where an interaction was when last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Standing {
     Waiting(TimestampMs),
     Offered,
     Connected,
@@ -33,7 +18,7 @@ enum Place {
 /// The figures of all queues of a tenant.
 #[derive(Debug, Default)]
 pub struct QueueBoard {
-    places: BTreeMap<InteractionId, (Option<QueueId>, Place)>,
+    places: BTreeMap<InteractionId, (Option<QueueId>, Standing)>,
     queues: BTreeMap<Option<QueueId>, Counts>,
     changed: BTreeSet<Option<QueueId>>,
 }
@@ -41,8 +26,8 @@ pub struct QueueBoard {
 #[derive(Debug, Default)]
 struct Counts {
     waiting: BTreeSet<(TimestampMs, InteractionId)>,
-    offered: u32,
-    connected: u32,
+    offered: u64,
+    connected: u64,
 }
 
 impl QueueBoard {
@@ -55,6 +40,11 @@ impl QueueBoard {
         }
         board.changed.clear();
         board
+    }
+
+    /// Counts this queue too, though nothing is in it.
+    pub fn know(&mut self, queue: Option<QueueId>) {
+        self.queues.entry(queue).or_default();
     }
 
     /// Takes one journal event into account.
@@ -73,24 +63,24 @@ impl QueueBoard {
     }
 
     /// The figures that changed since the last call.
-    pub fn take_changes(&mut self) -> Vec<QueueFigures> {
-        std::mem::take(&mut self.changed).into_iter().map(|queue| self.figures_of(queue)).collect()
+    pub fn take_changes(&mut self) -> Vec<(Option<QueueId>, QueueFigures)> {
+        std::mem::take(&mut self.changed).into_iter().map(|queue| (queue, self.figures_of(queue))).collect()
     }
 
     /// The figures of every queue seen.
     #[must_use]
-    pub fn figures(&self) -> Vec<QueueFigures> {
-        self.queues.keys().map(|queue| self.figures_of(*queue)).collect()
+    pub fn figures(&self) -> Vec<(Option<QueueId>, QueueFigures)> {
+        self.queues.keys().map(|queue| (*queue, self.figures_of(*queue))).collect()
     }
 
     fn figures_of(&self, queue: Option<QueueId>) -> QueueFigures {
         let Some(counts) = self.queues.get(&queue) else {
-            return QueueFigures { queue, ..QueueFigures::default() };
+            return QueueFigures { queue: queue.map(|queue| queue.0), ..QueueFigures::default() };
         };
         QueueFigures {
-            queue,
-            waiting: u32::try_from(counts.waiting.len()).unwrap_or(u32::MAX),
-            oldest_arrived_at_ms: counts.waiting.first().map(|(arrived, _)| *arrived),
+            queue: queue.map(|queue| queue.0),
+            waiting: counts.waiting.len() as u64,
+            oldest_arrived_at_ms: counts.waiting.first().map(|(arrived, _)| arrived.0),
             offered: counts.offered,
             connected: counts.connected,
         }
@@ -98,9 +88,9 @@ impl QueueBoard {
 
     fn put(&mut self, interaction: &InteractionRecord) {
         let place = match &interaction.state {
-            InteractionState::Waiting => Some(Place::Waiting(interaction.arrived_at_ms)),
-            InteractionState::Offered { .. } => Some(Place::Offered),
-            InteractionState::Connected { .. } => Some(Place::Connected),
+            InteractionState::Waiting => Some(Standing::Waiting(interaction.arrived_at_ms)),
+            InteractionState::Offered { .. } => Some(Standing::Offered),
+            InteractionState::Connected { .. } => Some(Standing::Connected),
             InteractionState::Ended { .. } => None,
         };
         let before = match place {
@@ -115,18 +105,18 @@ impl QueueBoard {
         }
     }
 
-    fn count(&mut self, id: InteractionId, queue: Option<QueueId>, place: Place, enters: bool) {
+    fn count(&mut self, id: InteractionId, queue: Option<QueueId>, place: Standing, enters: bool) {
         let counts = self.queues.entry(queue).or_default();
-        let step = |figure: u32| if enters { figure + 1 } else { figure - 1 };
+        let step = |figure: u64| if enters { figure + 1 } else { figure - 1 };
         match place {
-            Place::Waiting(arrived) if enters => {
+            Standing::Waiting(arrived) if enters => {
                 counts.waiting.insert((arrived, id));
             }
-            Place::Waiting(arrived) => {
+            Standing::Waiting(arrived) => {
                 counts.waiting.remove(&(arrived, id));
             }
-            Place::Offered => counts.offered = step(counts.offered),
-            Place::Connected => counts.connected = step(counts.connected),
+            Standing::Offered => counts.offered = step(counts.offered),
+            Standing::Connected => counts.connected = step(counts.connected),
         }
         self.changed.insert(queue);
     }

@@ -1,5 +1,6 @@
 //! Close codes. The range tells a client what to do, so that an old client understands a new code: 4000 to 4499 come
-//! back (with the last position), 4500 to 4999 stop, since another try would end alike.
+//! back (with the last position), 4500 to 4999 stop, since another try would end alike. Breaches of the WebSocket protocol itself
+//! have the codes of RFC 6455 7.4.1, and mean stop, too.
 
 /// Why the notifier ends a connection (RFC 6455 7.4.2: 4000 to 4999 are for private use).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,11 +21,17 @@ pub enum CloseCode {
     Unauthenticated,
     /// The log-in may not see this tenant or topic.
     Forbidden,
+    /// The bytes break the WebSocket protocol.
+    Protocol,
+    /// A text is no UTF-8.
+    NotText,
+    /// The message is longer than any that is understood.
+    TooLarge,
 }
 
 impl CloseCode {
     /// All codes, for documentation and tests.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::GoingAway,
         Self::SlowReader,
         Self::StoreUnavailable,
@@ -33,6 +40,9 @@ impl CloseCode {
         Self::BadMessage,
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::Protocol,
+        Self::NotText,
+        Self::TooLarge,
     ];
 
     /// The number on the wire.
@@ -47,13 +57,17 @@ impl CloseCode {
             Self::BadMessage => 4500,
             Self::Unauthenticated => 4501,
             Self::Forbidden => 4502,
+            // RFC 6455 7.4.1 has numbers for these.
+            Self::Protocol => 1002,
+            Self::NotText => 1007,
+            Self::TooLarge => 1009,
         }
     }
 
     /// Whether the client should connect again.
     #[must_use]
     pub const fn comes_back(self) -> bool {
-        self.code() < 4500
+        self.code() >= 4000 && self.code() < 4500
     }
 
     /// The reason on the wire; at most 123 bytes (RFC 6455 5.5).
@@ -68,6 +82,9 @@ impl CloseCode {
             Self::BadMessage => "message not understood",
             Self::Unauthenticated => "token missing, unknown or expired; log in",
             Self::Forbidden => "not allowed to see this",
+            Self::Protocol => "not the WebSocket protocol",
+            Self::NotText => "a text must be UTF-8",
+            Self::TooLarge => "message too large",
         }
     }
 }

@@ -12,15 +12,13 @@
 mod audience;
 mod board;
 mod close;
-mod message;
 mod position;
 mod ring;
 
-pub use audience::{Audience, Topic, TopicError, Viewer};
-pub use board::{QueueBoard, QueueFigures};
+pub use audience::Audience;
+pub use board::QueueBoard;
 pub use close::CloseCode;
-pub use message::{ClientMessage, MAX_CLIENT_MESSAGE_BYTES, ServerMessage};
-pub use position::{Position, Resume, SnapshotCause, resume};
+pub use position::{Resume, resume};
 pub use ring::{Read, Ring, RingError};
 
 #[cfg(test)]

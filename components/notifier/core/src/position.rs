@@ -1,15 +1,6 @@
 //! Positions in a tenant's journal, and how a client that comes back goes on.
 
-use serde::{Deserialize, Serialize};
-
-/// A place in a journal: everything up to and including `seq` has been seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// The journal's mark; another one means another journal, whose numbers say nothing about this one.
-    pub epoch: String,
-    /// Sequence number of the last entry seen; 0: none.
-    pub seq: u64,
-}
+use ringdown_live_views::{Position, SnapshotCause};
 
 /// How a connection starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,18 +9,6 @@ pub enum Resume {
     After(u64),
     /// The whole state first.
     Snapshot(SnapshotCause),
-}
-
-/// Why a client gets a snapshot and not only what it missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotCause {
-    /// It brought no position.
-    First,
-    /// The journal was made anew (its store was lost): the position is of another epoch, or ahead of the journal.
-    JournalReset,
-    /// What it missed is no longer kept.
-    TooOld,
 }
 
 /// Decides how a client goes on. `first` and `last` are the oldest and the newest sequence number still kept; `last` is

@@ -9,7 +9,9 @@ use ringdown_domain::{
 };
 use ringdown_events::{InteractionRecord, JournalEvent};
 
-use crate::{Audience, ClientMessage, CloseCode, QueueBoard, QueueFigures, Topic, Viewer};
+use ringdown_live_views::{ClientMessage, LiveEvent, QueueFigures, Scope, Topic};
+
+use crate::{Audience, CloseCode, QueueBoard};
 
 fn agent(number: u8) -> AgentId {
     AgentId::from_parts(u64::from(number), &[number; 10])
@@ -52,7 +54,7 @@ fn state(step: u8, with: AgentId) -> InteractionState {
 
 #[test]
 fn an_agent_sees_only_what_is_the_agents_own() {
-    let own = Audience { topics: [Topic::Agents, Topic::Interactions].into(), viewer: Viewer::Agent(agent(1)) };
+    let own = Audience { topics: [Topic::Agents, Topic::Interactions].into(), scope: Scope::Agent(agent(1)) };
     let check = |event: JournalEvent, sees: bool| assert_eq!(own.sees(&event), sees, "{event:?}");
     check(JournalEvent::InteractionQueued { interaction: interaction(1, None, state(0, agent(1))) }, false);
     check(JournalEvent::InteractionConnected { interaction: interaction(1, None, state(2, agent(1))) }, true);
@@ -73,8 +75,31 @@ fn an_agent_sees_only_what_is_the_agents_own() {
 }
 
 #[test]
+fn an_agent_is_not_told_of_others() {
+    let own = Audience { topics: [Topic::Interactions, Topic::Queues].into(), scope: Scope::Agent(agent(1)) };
+    assert!(own.asks_too_much() && !own.sees_queues());
+    let decision = ringdown_events::Decision {
+        trigger: ringdown_events::Trigger::InteractionArrived,
+        waited_ms: 1,
+        available_ms: 2,
+        agents_available: 3,
+        interactions_waiting: 4,
+        agents: vec![ringdown_events::CandidateAgent { agent: agent(2), available_since_ms: TimestampMs(1) }],
+        interactions: vec![],
+    };
+    let offered = || JournalEvent::InteractionOffered {
+        interaction: interaction(1, None, state(1, agent(1))),
+        decision: decision.clone(),
+    };
+    assert!(own.sees(&offered()));
+    let told = |scope| serde_json::to_string(&LiveEvent::seen(offered(), scope)).unwrap();
+    assert!(!told(own.scope).contains("decision"));
+    assert!(told(Scope::Tenant).contains("agents_available"));
+}
+
+#[test]
 fn a_supervisor_sees_the_topics_asked_for() {
-    let board = Audience { topics: [Topic::Queues].into(), viewer: Viewer::Tenant };
+    let board = Audience { topics: [Topic::Queues].into(), scope: Scope::Tenant };
     assert!(board.sees_queues());
     assert!(!board.sees_agent(agent(1)));
     assert!(!board.sees_interaction(&interaction(1, None, InteractionState::Waiting)));
@@ -83,8 +108,8 @@ fn a_supervisor_sees_the_topics_asked_for() {
 #[test]
 fn close_codes_tell_whether_to_come_back() {
     for code in CloseCode::ALL {
-        assert!((4000..5000).contains(&code.code()));
-        assert_eq!(code.comes_back(), code.code() < 4500, "{code:?}");
+        assert!((4000..5000).contains(&code.code()) || (1002..=1009).contains(&code.code()));
+        assert_eq!(code.comes_back(), (4000..4500).contains(&code.code()), "{code:?}");
         assert!(code.reason().len() <= 123);
     }
 }
@@ -105,14 +130,13 @@ fn a_client_message_with_anything_unknown_is_refused() {
 
 /// Counts by looking at everything.
 fn naive(records: &BTreeMap<InteractionId, InteractionRecord>, queue: Option<QueueId>) -> QueueFigures {
-    let mut figures = QueueFigures { queue, ..QueueFigures::default() };
+    let mut figures = QueueFigures { queue: queue.map(|queue| queue.0), ..QueueFigures::default() };
     for record in records.values().filter(|record| record.queue == queue) {
         match record.state {
             InteractionState::Waiting => {
                 figures.waiting += 1;
-                let oldest =
-                    figures.oldest_arrived_at_ms.map_or(record.arrived_at_ms, |at| at.min(record.arrived_at_ms));
-                figures.oldest_arrived_at_ms = Some(oldest);
+                let arrived = record.arrived_at_ms.0;
+                figures.oldest_arrived_at_ms = Some(figures.oldest_arrived_at_ms.map_or(arrived, |at| at.min(arrived)));
             }
             InteractionState::Offered { .. } => figures.offered += 1,
             InteractionState::Connected { .. } => figures.connected += 1,
@@ -142,16 +166,14 @@ proptest! {
                 records.remove(&id);
             }
             board.apply(&JournalEvent::InteractionQueued { interaction: record });
-            for figures in board.take_changes() {
-                shown.insert(figures.queue, figures);
-            }
-            for figures in shown.values() {
-                prop_assert_eq!(figures, &naive(&records, figures.queue));
+            shown.extend(board.take_changes());
+            for (queue, figures) in &shown {
+                prop_assert_eq!(figures, &naive(&records, *queue));
             }
         }
         let rebuilt = QueueBoard::from_records(records.values());
-        for figures in rebuilt.figures() {
-            prop_assert_eq!(&figures, &naive(&records, figures.queue));
+        for (queue, figures) in rebuilt.figures() {
+            prop_assert_eq!(&figures, &naive(&records, queue));
         }
     }
 }

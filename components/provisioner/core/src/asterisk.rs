@@ -6,6 +6,7 @@
 //! itself stand in the hosts file.
 
 mod music;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use ringdown_events::TrunkConfig;
 use serde::Serialize;
 
 pub use music::hold_music;
+pub use sources::{Admission, Fault, Network, admit};
 
 /// What an instance is told beside its trunks.
 #[derive(Clone, Debug, Serialize)]
@@ -150,8 +152,8 @@ fn line_syntax() -> SyntaxConfig {
         .expect("the usual delimiters are accepted")
 }
 
-/// The trunks by id, once it is certain that no source is claimed twice. A network and an address inside it are told apart
-/// by Asterisk, which takes the longer match of what it lists first; equal texts are not.
+/// The trunks by id, once it is certain that no source is claimed twice: [`admit`] left those out. A network and an address
+/// inside it are told apart by Asterisk, which takes the longer match of what it lists first; equal texts are not.
 fn sorted(trunks: &[TrunkConfig]) -> Result<Vec<&TrunkConfig>, RenderError> {
     let mut sorted: Vec<&TrunkConfig> = trunks.iter().collect();
     sorted.sort_by_key(|trunk| trunk.id);

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ringdown_domain::{
-    AgentId, MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, Name, PhoneNumber, Priority, QueueId, SkillLevel, SkillName,
-    SkillRequirement, TimestampMs, TrunkId,
+    AgentId, MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, Name, NumberPlan, PhoneNumber, Priority, QueueId, SkillLevel,
+    SkillName, SkillRequirement, TimestampMs, TrunkId,
 };
 use ringdown_events::{
     AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, QueueConfig, QueueRules, RouteConfig, SipCredential,
@@ -172,6 +172,7 @@ impl Compiler {
         let capacity = self.within(row, "the capacity", row.capacity, 1, 100_000);
         let service_level_ms = self.within(row, "the service level", row.service_level_ms, 1, 86_400_000);
         let after_no_answer = self.after_no_answer(row);
+        let busy_limit = self.within(row, "the limit of busy answers", row.busy_limit, 1, 100);
         let rules = QueueRules {
             requirements,
             priority: priority?,
@@ -181,6 +182,7 @@ impl Compiler {
             capacity: u32::try_from(capacity?).ok()?,
             service_level_ms: service_level_ms?,
             after_no_answer: after_no_answer?,
+            busy_limit: u32::try_from(busy_limit?).ok()?,
         };
         Some(QueueConfig { id: row.id, name: name?, rules })
     }
@@ -210,7 +212,24 @@ impl Compiler {
         if capacity.is_none() {
             self.report("trunk", &row.id, "the capacity must be 1 to 10,000");
         }
-        Some(TrunkConfig { id: row.id, name: name?, sources: row.sources.clone(), capacity: capacity? })
+        let numbers = self.numbers(row);
+        Some(TrunkConfig { id: row.id, name: name?, sources: row.sources.clone(), capacity: capacity?, numbers })
+    }
+
+    fn numbers(&mut self, row: &TrunkRow) -> NumberPlan {
+        let digits = |text: &str, most: usize| text.len() <= most && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_code = |text: &str| !text.is_empty() && !text.starts_with('0') && digits(text, 3);
+        if row.country_code.as_deref().is_some_and(|code| !is_code(code)) {
+            self.report("trunk", &row.id, "the country code must be 1 to 3 digits and not begin with 0");
+        }
+        if !digits(&row.international_prefix, 5) || !digits(&row.national_prefix, 5) {
+            self.report("trunk", &row.id, "a prefix must be 0 to 5 digits");
+        }
+        NumberPlan {
+            country_code: row.country_code.clone(),
+            international_prefix: row.international_prefix.clone(),
+            national_prefix: row.national_prefix.clone(),
+        }
     }
 
     /// A queue or trunk that exists but is faulty was reported as such; its routes are not reported again.

@@ -76,6 +76,8 @@ pub struct QueueRow {
     pub service_level_ms: i64,
     /// `not_ready` or `stay_ready`.
     pub after_no_answer: String,
+    /// Busy answers in a row after which an agent is not ready.
+    pub busy_limit: i64,
 }
 
 /// A skill a queue needs.
@@ -100,6 +102,12 @@ pub struct TrunkRow {
     pub sources: Vec<String>,
     /// Most calls at once.
     pub capacity: i32,
+    /// The country whose national numbers the carrier sends; none: they stay as they are.
+    pub country_code: Option<String>,
+    /// What stands before a number with its country's code, beside `+`.
+    pub international_prefix: String,
+    /// What stands before a number of the country itself.
+    pub national_prefix: String,
 }
 
 /// A route.

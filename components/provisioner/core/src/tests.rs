@@ -43,6 +43,7 @@ fn rows() -> TenantRows {
             capacity: 100,
             service_level_ms: 20_000,
             after_no_answer: "not_ready".to_owned(),
+            busy_limit: 3,
         }],
         queue_skills: vec![QueueSkillRow { queue: queue_id(), skill: "English".to_owned(), min_level: 2 }],
         trunks: vec![TrunkRow {
@@ -50,6 +51,9 @@ fn rows() -> TenantRows {
             name: "Carrier".to_owned(),
             sources: vec!["192.0.2.7".to_owned(), "198.51.100.0/24".to_owned()],
             capacity: 30,
+            country_code: Some("49".to_owned()),
+            international_prefix: "00".to_owned(),
+            national_prefix: "0".to_owned(),
         }],
         routes: vec![RouteRow {
             id: RouteId::from_parts(4, &[4; 10]),
@@ -100,6 +104,9 @@ fn what_contradicts_itself_is_named() {
     check(|rows| rows.trunks[0].sources = vec![], &["1 to 32 sources"]);
     check(|rows| rows.trunks[0].sources[0] = "carrier.example".to_owned(), &["a source must be an address"]);
     check(|rows| rows.trunks[0].sources[1] = "192.0.2.0/33".to_owned(), &["a source must be an address"]);
+    check(|rows| rows.trunks[0].country_code = Some("0".to_owned()), &["the country code must be"]);
+    check(|rows| rows.trunks[0].national_prefix = "+".to_owned(), &["a prefix must be"]);
+    check(|rows| rows.queues[0].busy_limit = 0, &["busy answers must be"]);
     check(|rows| rows.trunks[0].capacity = 0, &["the capacity must be"]);
     check(|rows| rows.routes[0].did = "1;2".to_owned(), &["the number may only hold"]);
     check(|rows| rows.routes[0].queue = QueueId::from_parts(9, &[9; 10]), &["a queue that does not exist"]);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use divan::Bencher;
 use ringdown_domain::TenantId;
-use ringdown_registrar_core::bindings::Flow;
 use ringdown_registrar_core::digest::{Algorithm, Ha1, NonceKey};
-use ringdown_registrar_core::edge::{Directory, Edge, Effect, Place, Realm, Settings, StoreResult};
+use ringdown_registrar_core::edge::{Directory, Edge, Effect, HostPort, Realm, Settings, StoreResult};
+use ringdown_registrar_core::flow::Flow;
 use ringdown_registrar_core::message::Message;
 
 fn main() {
@@ -81,8 +81,9 @@ fn drain(edge: &mut Edge, now_ms: u64) -> Vec<u8> {
 }
 
 fn edge() -> Edge {
-    let place = Place { host: "127.0.0.1".into(), port: 5060 };
+    let place = HostPort { host: "127.0.0.1".into(), port: 5060 };
     let mut edge = Edge::new(Settings {
+        advertise: None,
         udp: vec![place],
         tcp: None,
         aliases: BTreeSet::new(),
@@ -92,6 +93,8 @@ fn edge() -> Edge {
         no_response_ms: 2_000,
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         key: NonceKey::new([1; 32]),
+        address_realm: None,
+        transactions: ringdown_registrar_core::edge::MAX_TRANSACTIONS,
         seed: [2; 32],
     });
     let parts: [&[u8]; 3] = [b"100", b"rd.test", b"secret"];

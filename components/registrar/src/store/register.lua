@@ -1,9 +1,9 @@
 -- All changes of one REGISTER or none (RFC 3261 10.3 step 7), on what is really stored.
 -- KEYS[1]  {T}:location:<user>, hash: binding key -> JSON
--- ARGV     now_ms, call_id, cseq, most bindings, channel, holder, user, from_tag, then per change: put|del, key, JSON, expires_at_ms
+-- ARGV     now_ms, call_id, cseq, most bindings, channel, holder, user, from tag, then per change: put|del, key, JSON, expires_at_ms
 -- Returns  "out_of_order" | "too_many" | "ok" and every binding's JSON
 local now = tonumber(ARGV[1])
-local call_id, cseq, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local call_id, cseq, limit, from_tag = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[8]
 
 local live, texts, expired, count = {}, {}, {}, 0
 local all = redis.call('HGETALL', KEYS[1])
@@ -20,8 +20,8 @@ end
 
 for i = 9, #ARGV, 4 do
   local before = live[ARGV[i + 1]]
-  local other_life = before and before.from_tag and before.from_tag ~= ARGV[8]
-  if before and before.call_id == call_id and not other_life and tonumber(before.cseq) >= cseq then
+  local tag = before and before.from_tag or ''
+  if before and before.call_id == call_id and tonumber(before.cseq) >= cseq and (tag == '' or tag == from_tag) then
     return { 'out_of_order' }
   end
 end
@@ -34,7 +34,7 @@ for i = 9, #ARGV, 4 do
     local after = cjson.decode(text)
     if not before then count = count + 1 end
     if not before or before.contact ~= after.contact or before.peer ~= after.peer
-      or before.connection ~= after.connection or before['local'] ~= after['local'] then
+      or before['local'] ~= after['local'] or before.connection ~= after.connection then
       changed = true
     end
     live[key], texts[key] = after, text
@@ -43,23 +43,20 @@ for i = 9, #ARGV, 4 do
     count, changed = count - 1, true
   end
 end
--- The newest replaces the one that expires first; a request that alone holds too many changes nothing.
-local put = {}
-for i = 9, #ARGV, 4 do put[ARGV[i + 1]] = true end
-while count > limit do
-  local oldest
-  for key, binding in pairs(live) do
-    if not put[key] then
-      local at = tonumber(binding.expires_at_ms)
-      local least = oldest and tonumber(live[oldest].expires_at_ms)
-      if not oldest or at < least or (at == least and key < oldest) then oldest = key end
-    end
-  end
-  if not oldest then return { 'too_many' } end
-  live[oldest], texts[oldest] = nil, nil
-  expired[#expired + 1] = oldest
+-- The oldest make room for the newest.
+local put, others = {}, {}
+for i = 9, #ARGV, 4 do put[ARGV[i + 1]] = ARGV[i] == 'put' end
+for key, binding in pairs(live) do
+  if not put[key] then others[#others + 1] = { tonumber(binding.registered_at_ms or 0), key } end
+end
+table.sort(others, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
+for _, other in ipairs(others) do
+  if count <= limit then break end
+  expired[#expired + 1] = other[2]
+  live[other[2]], texts[other[2]] = nil, nil
   count, changed = count - 1, true
 end
+if count > limit then return { 'too_many' } end
 
 for _, key in ipairs(expired) do redis.call('HDEL', KEYS[1], key) end
 for i = 9, #ARGV, 4 do

@@ -1,7 +1,7 @@
 //! The registrar in process with a Redis of its own, and phones made of real sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,11 +32,11 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn build(algorithms: &[Algorithm]) -> Self {
-        Self::listening(algorithms, [127, 0, 0, 1]).await
+        Self::build_on([127, 0, 0, 1].into(), algorithms).await
     }
 
-    /// A registrar that listens on this address; phones reach it at 127.0.0.1, and at others when it is 0.0.0.0.
-    pub(crate) async fn listening(algorithms: &[Algorithm], listen: [u8; 4]) -> Self {
+    /// One that listens on this address; `sip` is where it is reached on the loopback interface.
+    pub(crate) async fn build_on(listen: IpAddr, algorithms: &[Algorithm]) -> Self {
         let redis = PrivateRedis::start(PrivateRedisOptions::default()).await.unwrap();
         let pool = RedisPool::new(RedisOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
         let tenant = TenantId::from_parts(7, &[7; 10]);
@@ -47,8 +47,8 @@ impl House {
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (sip, node) = (local(free_port()), local(free_port()));
         let config = Config {
-            udp: vec![(listen, sip.port()).into()],
-            tcp: vec![(listen, sip.port()).into()],
+            udp: vec![SocketAddr::new(listen, sip.port())],
+            tcp: vec![SocketAddr::new(listen, sip.port())],
             advertise: None,
             nodes: vec![node],
             redis: Url::parse(&redis.url(), &["redis"]).unwrap(),
@@ -56,6 +56,9 @@ impl House {
             algorithms: algorithms.to_vec(),
             no_response: Duration::from_millis(2_000),
             connections: 64,
+            connections_per_source: 32,
+            unproved: Duration::from_millis(1_500),
+            address_realm: None,
         };
         let life = Life::detached("registrar", Clock::system());
         start(config.clone(), life.clone()).await.unwrap();
@@ -117,8 +120,6 @@ pub(crate) fn scenario(name: &str) -> PathBuf {
 
 enum Wire {
     Udp(UdpSocket),
-    /// Hears everybody, and sends to this registrar.
-    Open(UdpSocket, SocketAddr),
     Tcp(tokio::sync::Mutex<TcpStream>),
 }
 
@@ -126,6 +127,7 @@ enum Wire {
 pub(crate) struct Phone {
     wire: Wire,
     pub(crate) address: SocketAddr,
+    registrar: SocketAddr,
 }
 
 impl Phone {
@@ -135,28 +137,31 @@ impl Phone {
 
     pub(crate) async fn udp_at(address: SocketAddr, registrar: SocketAddr) -> Self {
         let socket = UdpSocket::bind(address).await.unwrap();
-        // As a NAT in front of it would, the phone hears only the address that it speaks to.
-        socket.connect(registrar).await.unwrap();
         let address = socket.local_addr().unwrap();
-        Self { wire: Wire::Udp(socket), address }
+        Self { wire: Wire::Udp(socket), address, registrar }
     }
 
-    /// A phone that nothing stands before: several registrars reach it.
-    pub(crate) async fn open(registrar: SocketAddr) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    /// One whose socket is connected: it hears nothing but what comes from exactly the address that it asks.
+    pub(crate) async fn connected(registrar: SocketAddr) -> Self {
+        Self::over(UdpSocket::bind("127.0.0.1:0").await.unwrap(), registrar).await
+    }
+
+    /// The same with this socket.
+    pub(crate) async fn over(socket: UdpSocket, registrar: SocketAddr) -> Self {
+        socket.connect(registrar).await.unwrap();
         let address = socket.local_addr().unwrap();
-        Self { wire: Wire::Open(socket, registrar), address }
+        Self { wire: Wire::Udp(socket), address, registrar }
     }
 
     pub(crate) async fn tcp(registrar: SocketAddr) -> Self {
         let stream = TcpStream::connect(registrar).await.unwrap();
         let address = stream.local_addr().unwrap();
-        Self { wire: Wire::Tcp(stream.into()), address }
+        Self { wire: Wire::Tcp(stream.into()), address, registrar }
     }
 
     pub(crate) fn transport(&self) -> &'static str {
         match self.wire {
-            Wire::Udp(_) | Wire::Open(..) => "UDP",
+            Wire::Udp(_) => "UDP",
             Wire::Tcp(_) => "TCP",
         }
     }
@@ -164,11 +169,12 @@ impl Phone {
     pub(crate) async fn send(&self, bytes: &[u8]) {
         match &self.wire {
             Wire::Udp(socket) => {
-                // An error is a registrar that does not listen right now, told by ICMP: the phone repeats itself.
-                socket.send(bytes).await.ok();
-            }
-            Wire::Open(socket, registrar) => {
-                socket.send_to(bytes, registrar).await.unwrap();
+                // One that is connected takes no address.
+                let sent = match socket.peer_addr() {
+                    Ok(_) => socket.send(bytes).await,
+                    Err(_) => socket.send_to(bytes, self.registrar).await,
+                };
+                sent.unwrap();
             }
             Wire::Tcp(stream) => stream.lock().await.write_all(bytes).await.unwrap(),
         }
@@ -179,12 +185,7 @@ impl Phone {
         let mut buffer = vec![0_u8; 65_536];
         let read = async {
             match &self.wire {
-                Wire::Udp(socket) => loop {
-                    if let Ok(length) = socket.recv(&mut buffer).await {
-                        break length;
-                    }
-                },
-                Wire::Open(socket, _) => socket.recv(&mut buffer).await.unwrap(),
+                Wire::Udp(socket) => socket.recv(&mut buffer).await.unwrap(),
                 // Test traffic is one small message at a time, which loopback does not split.
                 Wire::Tcp(stream) => stream.lock().await.read(&mut buffer).await.unwrap(),
             }

@@ -74,7 +74,7 @@ impl Second {
 async fn a_phone_that_comes_to_one_is_called_by_the_other() {
     let house = House::build(BOTH).await;
     let second = Second::build(&house).await;
-    let phone = Phone::open(house.sip).await;
+    let phone = Phone::udp(house.sip).await;
     assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
     second.reaches(&phone).await;
 
@@ -95,7 +95,7 @@ async fn a_phone_that_comes_to_one_is_called_by_the_other() {
 async fn a_binding_that_was_renewed_elsewhere_does_not_expire() {
     let house = House::build(BOTH).await;
     let second = Second::build(&house).await;
-    let phone = Phone::open(house.sip).await;
+    let phone = Phone::udp(house.sip).await;
     assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
     let stored = house.stored("100").await;
     let (key, text) = stored.first_key_value().unwrap();
@@ -126,14 +126,14 @@ async fn a_binding_that_was_renewed_elsewhere_does_not_expire() {
 async fn what_was_missed_while_nobody_listened_is_read_again() {
     let house = House::build(BOTH).await;
     let second = Second::build(&house).await;
-    let phone = Phone::open(house.sip).await;
+    let phone = Phone::udp(house.sip).await;
     assert_eq!(phone.register("100", 1, Algorithm::Sha256).await.status(), Some(200));
     let (key, text) = house.stored("100").await.pop_first().unwrap();
     second.reaches(&phone).await;
     // Changed behind everybody's back, told to nobody; then all who listen lose their connection.
-    let other = Phone::open(house.sip).await;
+    let other = Phone::udp(house.sip).await;
     let mut binding: Binding = serde_json::from_str(&text).unwrap();
-    binding.flow = ringdown_registrar_core::bindings::Flow::udp(0, other.address);
+    binding.flow = ringdown_registrar_core::flow::Flow::udp(0, other.address);
     house.store("100", &key, &binding).await;
     let mut cmd = redis::cmd("CLIENT");
     cmd.arg("KILL").arg("TYPE").arg("pubsub");
@@ -145,13 +145,13 @@ async fn what_was_missed_while_nobody_listened_is_read_again() {
 }
 
 impl House {
-    async fn store(&self, user: &str, key: &str, binding: &Binding) {
+    pub(crate) async fn store(&self, user: &str, key: &str, binding: &Binding) {
         let mut cmd = redis::cmd("HSET");
         cmd.arg(keys::location(self.tenant, user)).arg(key).arg(serde_json::to_string(binding).unwrap());
         let _added: i64 = self.pool.run("test", Retry::Safe, &cmd).await.unwrap();
     }
 
-    async fn publish(&self, holder: &str, user: &str) {
+    pub(crate) async fn publish(&self, holder: &str, user: &str) {
         let mut cmd = redis::cmd("PUBLISH");
         cmd.arg(keys::location_changed(self.tenant)).arg(format!("{holder} {user}"));
         let _heard: i64 = self.pool.run("test", Retry::Safe, &cmd).await.unwrap();

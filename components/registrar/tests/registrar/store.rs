@@ -3,9 +3,11 @@
 use ringdown_redis_store::{Retry, keys, redis};
 use ringdown_registrar::start;
 use ringdown_registrar_core::bindings::{
-    Binding, Change, ContactRequest, Contacts, Decision, Flow, MAX_BINDINGS, Quality, Refusal, RegisterRequest, decide,
+    Binding, Change, ContactRequest, Contacts, Decision, MAX_BINDINGS, Quality, Refusal, RegisterRequest, decide,
+    surplus,
 };
 use ringdown_registrar_core::digest::Algorithm;
+use ringdown_registrar_core::flow::Flow;
 use ringdown_service::{Clock, Life};
 use ringdown_test_support::wait_until;
 
@@ -89,16 +91,17 @@ async fn script_and_core_agree() {
         random ^= random << 17;
         random % limit
     };
-    let mut refused = 0;
+    let (mut refused, mut evicted) = (0, 0);
     for history in 0..12 {
         let key = [keys::location(house.tenant, &format!("history{history}"))];
         let mut now_ms = Clock::system().now().0;
         let mut bindings: Vec<Binding> = Vec::new();
         for _ in 0..80 {
             now_ms += below(300_000);
-            let contacts = (0..=below(3)).map(|_| contact(below(14), [0, 60, 600, 3_600][below(4) as usize])).collect();
-            let (call_id, cseq) = (below(3).to_string(), u32::try_from(below(40)).unwrap());
-            let from_tag = ["life-1", "life-1", "life-2"][below(3) as usize].to_owned();
+            let contacts =
+                (0..=below(3)).map(|_| contact(below(20), [0, 600, 3_600, 3_600][below(4) as usize])).collect();
+            let (call_id, from_tag) = (below(3).to_string(), below(2).to_string());
+            let cseq = u32::try_from(below(40)).unwrap();
             let request = RegisterRequest {
                 call_id: call_id.clone(),
                 cseq,
@@ -134,12 +137,17 @@ async fn script_and_core_agree() {
             match expected {
                 Decision::Store(changes) => {
                     bindings.retain(|binding| binding.expires_at_ms > now_ms);
+                    let named: Vec<String> = changes.iter().map(|change| change.key().to_owned()).collect();
                     for change in changes {
                         bindings.retain(|binding| binding.key != change.key());
                         if let Change::Put(binding) = change {
                             bindings.push(*binding);
                         }
                     }
+                    let kept = named.iter().map(String::as_str).collect();
+                    let gone: Vec<String> = surplus(&bindings, &kept).into_iter().map(str::to_owned).collect();
+                    evicted += gone.len();
+                    bindings.retain(|binding| !gone.contains(&binding.key));
                     assert_eq!(answer[0], "ok");
                     let mut stored: Vec<Binding> =
                         answer[1..].iter().map(|text| serde_json::from_str(text).unwrap()).collect();
@@ -154,6 +162,7 @@ async fn script_and_core_agree() {
             refused += usize::from(answer[0] != "ok");
         }
     }
+    assert!(evicted > 20, "only {evicted} made room");
     assert!(refused > 20, "only {refused} refusals");
     house.stop().await;
 }
@@ -164,7 +173,6 @@ fn contact(number: u64, expires_s: u32) -> ContactRequest {
         uri: format!("sip:{number}@10.0.0.1"),
         params: String::new(),
         q: Quality(1_000),
-        address: Some("10.0.0.1:5060".parse().unwrap()),
         expires_s,
         instance: None,
         reg_id: None,

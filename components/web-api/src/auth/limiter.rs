@@ -1,8 +1,9 @@
-//! The brake on guessing: a token bucket per login and one per source address.
+//! The brake on guessing: token buckets per login and source together, per source, and per login from strange sources.
 //!
-//! Both are counted whether or not the login exists. A right password gives its attempt back. The number of buckets
-//! is bounded: when the table is full of buckets in use, new keys share one overflow bucket, so that a flood of invented
-//! logins slows inventors and not memory.
+//! All are counted whether or not the login exists. A right password gives its attempt back, and makes its source a known one of
+//! the login: whoever guesses at a login from elsewhere never keeps its owner out, who comes from where they came before or from
+//! a source that has not guessed. The number of buckets is bounded: when the table is full of buckets in use, new keys share one
+//! overflow bucket, so that a flood of invented logins slows inventors and not memory.
 //!
 //! It counts within one process; two web-api processes allow twice the rate, which is still far from a guess.
 
@@ -12,9 +13,17 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Attempts on one login at once, then one per [`LOGIN_REFILL`]: about 2,900 guesses a day.
-const LOGIN_BURST: u32 = 10;
-const LOGIN_REFILL: Duration = Duration::from_secs(30);
+/// Attempts on one login from one source at once, then one per [`PAIR_REFILL`]: about 2,900 guesses a day.
+const PAIR_BURST: u32 = 10;
+const PAIR_REFILL: Duration = Duration::from_secs(30);
+
+/// Attempts on one login from all strange sources at once, then one per [`LOGIN_REFILL`]: what a botnet may try.
+const LOGIN_BURST: u32 = 200;
+const LOGIN_REFILL: Duration = Duration::from_secs(10);
+
+/// Sources of a login that are remembered as known, and logins for which they are.
+const KNOWN_SOURCES: usize = 8;
+const KNOWN_LOGINS: usize = 50_000;
 
 /// Attempts from one address at once, then one per [`SOURCE_REFILL`]: a site's agents behind one address may all log in
 /// at the start of a shift.
@@ -32,41 +41,81 @@ pub struct LoginLimiter {
 
 #[derive(Debug)]
 struct Tables {
+    pairs: Buckets<(String, IpAddr)>,
     logins: Buckets<String>,
     sources: Buckets<IpAddr>,
+    /// Where each login came from with its right password, newest last.
+    known: HashMap<String, Vec<IpAddr>>,
 }
 
 impl Default for Tables {
     fn default() -> Self {
-        Self { logins: Buckets::new(LOGIN_BURST, LOGIN_REFILL), sources: Buckets::new(SOURCE_BURST, SOURCE_REFILL) }
+        Self {
+            pairs: Buckets::new(PAIR_BURST, PAIR_REFILL),
+            logins: Buckets::new(LOGIN_BURST, LOGIN_REFILL),
+            sources: Buckets::new(SOURCE_BURST, SOURCE_REFILL),
+            known: HashMap::new(),
+        }
+    }
+}
+
+impl Tables {
+    fn knows(&self, login: &str, source: IpAddr) -> bool {
+        self.known.get(login).is_some_and(|sources| sources.contains(&source))
+    }
+
+    fn learn(&mut self, login: &str, source: IpAddr) {
+        if self.known.len() >= KNOWN_LOGINS && !self.known.contains_key(login) {
+            // Half an installation's worth of people become strangers until their next log-in.
+            self.known.clear();
+        }
+        let sources = self.known.entry(login.to_owned()).or_default();
+        sources.retain(|known| *known != source);
+        if sources.len() >= KNOWN_SOURCES {
+            sources.remove(0);
+        }
+        sources.push(source);
     }
 }
 
 impl LoginLimiter {
-    /// Takes one attempt from both buckets.
+    /// Takes one attempt from each bucket that applies.
     ///
     /// # Errors
-    /// How long to wait, when either is empty; nothing is taken then.
+    /// How long to wait, when one is empty; nothing is taken then.
     pub fn attempt(&self, login: &str, source: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut guard = self.lock();
-        let Tables { logins, sources } = &mut *guard;
-        let login = logins.bucket(login.to_owned(), now);
+        let known = guard.knows(login, source);
+        let Tables { pairs, logins, sources, .. } = &mut *guard;
+        let pair = pairs.bucket((login.to_owned(), source), now);
+        let all = logins.bucket(login.to_owned(), now);
         let source = sources.bucket(source, now);
-        let wait = login.wait(LOGIN_REFILL, now).max(source.wait(SOURCE_REFILL, now));
+        let mut wait = pair.wait(PAIR_REFILL, now).max(source.wait(SOURCE_REFILL, now));
+        if !known {
+            wait = wait.max(all.wait(LOGIN_REFILL, now));
+        }
         if !wait.is_zero() {
             return Err(wait);
         }
-        login.left -= 1;
+        pair.left -= 1;
         source.left -= 1;
+        if !known {
+            all.left -= 1;
+        }
         Ok(())
     }
 
     /// Gives back the attempt of a right password.
     pub fn succeeded(&self, login: &str, source: IpAddr, now: Instant) {
         let mut guard = self.lock();
-        let Tables { logins, sources } = &mut *guard;
-        logins.give_back(login.to_owned(), now);
+        let known = guard.knows(login, source);
+        guard.learn(login, source);
+        let Tables { pairs, logins, sources, .. } = &mut *guard;
+        pairs.give_back((login.to_owned(), source), now);
         sources.give_back(source, now);
+        if !known {
+            logins.give_back(login.to_owned(), now);
+        }
     }
 
     /// The critical sections above cannot panic half-way, so a poisoned table is still a right one.
@@ -75,8 +124,9 @@ impl LoginLimiter {
     }
 }
 
+/// Buckets by key, bounded in number.
 #[derive(Debug)]
-struct Buckets<K> {
+pub(crate) struct Buckets<K> {
     burst: u32,
     refill: Duration,
     known: HashMap<K, Bucket>,
@@ -96,7 +146,7 @@ impl Bucket {
 
     fn refill(&mut self, burst: u32, refill: Duration, now: Instant) {
         let elapsed = now.saturating_duration_since(self.since);
-        let earned = u32::try_from(elapsed.as_millis() / refill.as_millis()).unwrap_or(u32::MAX);
+        let earned = u32::try_from(elapsed.as_nanos() / refill.as_nanos().max(1)).unwrap_or(u32::MAX);
         if self.left.saturating_add(earned) >= burst {
             *self = Self::full(burst, now);
         } else {
@@ -111,7 +161,7 @@ impl Bucket {
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    fn new(burst: u32, refill: Duration) -> Self {
+    pub(crate) fn new(burst: u32, refill: Duration) -> Self {
         Self { burst, refill, known: HashMap::new(), overflow: Bucket::full(burst, Instant::now()) }
     }
 
@@ -126,6 +176,21 @@ impl<K: Eq + Hash> Buckets<K> {
         };
         bucket.refill(self.burst, self.refill, now);
         bucket
+    }
+
+    /// Takes one from a key's bucket.
+    ///
+    /// # Errors
+    /// How long to wait when it is empty.
+    pub(crate) fn take(&mut self, key: K, now: Instant) -> Result<(), Duration> {
+        let refill = self.refill;
+        let bucket = self.bucket(key, now);
+        let wait = bucket.wait(refill, now);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        bucket.left = bucket.left.saturating_sub(1);
+        Ok(())
     }
 
     fn give_back(&mut self, key: K, now: Instant) {
@@ -150,17 +215,39 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn elsewhere(number: u8) -> IpAddr {
+        IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, number))
+    }
+
     #[test]
     fn guessing_is_braked_and_released_with_time() {
         let limiter = LoginLimiter::default();
         let start = Instant::now();
-        for _ in 0..LOGIN_BURST {
+        for _ in 0..PAIR_BURST {
             assert_eq!(limiter.attempt("ada", HERE, start), Ok(()));
         }
-        assert_eq!(limiter.attempt("ada", HERE, start), Err(LOGIN_REFILL));
+        assert_eq!(limiter.attempt("ada", HERE, start), Err(PAIR_REFILL));
         assert_eq!(limiter.attempt("bob", HERE, start), Ok(()), "another login is not touched");
-        assert_eq!(limiter.attempt("ada", HERE, start + LOGIN_REFILL), Ok(()));
-        assert!(limiter.attempt("ada", HERE, start + LOGIN_REFILL).is_err());
+        assert_eq!(limiter.attempt("ada", THERE, start), Ok(()), "nor is the owner elsewhere");
+        assert_eq!(limiter.attempt("ada", HERE, start + PAIR_REFILL), Ok(()));
+        assert!(limiter.attempt("ada", HERE, start + PAIR_REFILL).is_err());
+    }
+
+    #[test]
+    fn many_sources_guess_little_more_and_a_known_source_is_not_kept_out() {
+        let limiter = LoginLimiter::default();
+        let now = Instant::now();
+        assert_eq!(limiter.attempt("ada", THERE, now), Ok(()));
+        limiter.succeeded("ada", THERE, now);
+        let mut tried = 0;
+        for number in 0..=255 {
+            tried += (0..PAIR_BURST).filter(|_| limiter.attempt("ada", elsewhere(number), now).is_ok()).count();
+        }
+        assert_eq!(tried, LOGIN_BURST as usize);
+        assert!(limiter.attempt("ada", HERE, now).is_err(), "a strange source waits");
+        assert_eq!(limiter.attempt("ada", THERE, now), Ok(()), "the owner's does not");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who asks, and what a role may do. One table, asked by every route through [`super::access`].
 
 use ringdown_domain::{AgentId, TenantId, UserId};
+use ringdown_live_views::Scope;
 use ringdown_redis_store::session;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -66,6 +67,8 @@ pub struct Principal {
     pub role: Role,
     /// The agent this user is, if any.
     pub agent: Option<AgentId>,
+    /// The user's generation when the log-in began.
+    pub generation: u64,
 }
 
 /// What a route asks for.
@@ -102,10 +105,16 @@ impl Principal {
         }
     }
 
+    /// What of the tenant's live ACD this user sees; none: nothing.
+    #[must_use]
+    pub fn scope(&self) -> Option<Scope> {
+        if self.may(Need::Supervise) { Some(Scope::Tenant) } else { self.agent.map(Scope::Agent) }
+    }
+
     /// Whether this user may act for `agent`: supervisors for everybody, agents for themselves.
     #[must_use]
     pub fn may_act_for(&self, agent: AgentId) -> bool {
-        self.may(Need::Supervise) || self.agent == Some(agent)
+        self.scope().is_some_and(|scope| scope.sees_agent(agent))
     }
 }
 
@@ -115,7 +124,7 @@ mod tests {
 
     fn somebody(role: Role, tenant: Option<TenantId>) -> Principal {
         let user = UserId::from_parts(1, &[1; 10]);
-        Principal { user, tenant, role, agent: None }
+        Principal { user, tenant, role, agent: None, generation: 0 }
     }
 
     #[test]

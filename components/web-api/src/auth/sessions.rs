@@ -1,8 +1,17 @@
 //! Log-in and log-out, and who a token stands for.
 //!
-//! A log-in lives in Redis under the SHA-256 of its token and ends by itself. An API token lives, hashed, in PostgreSQL; the
-//! first use puts it into Redis for a few minutes like a log-in, so that requests go on while PostgreSQL is away, and
-//! revoking it removes both.
+//! A log-in lives in Redis under the SHA-256 of its token and ends by itself. An API token lives, hashed, in PostgreSQL; a
+//! look-up puts it into Redis for a few minutes like a log-in, so that requests go on while PostgreSQL is away.
+//!
+//! Neither outlives its user. A user has a generation, which every change that narrows the user raises:
+//!
+//! ```text
+//! change:  rows in a transaction -> generation raised in Redis -> commit      Redis away: nothing is changed (503)
+//! log-in:  row and generation read -> password checked -> session stored with that generation
+//! look-up: session there, not over, its generation not below the one in Redis
+//! ```
+//! So a log-in on its way while its user is removed is worth nothing, whichever of the two comes first. A change that was
+//! taken back after the generation was raised leaves Redis ahead of PostgreSQL; the next log-in notices and catches up.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,8 +21,8 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use ringdown_domain::{AgentId, TenantId, TimestampMs, UserId};
 use ringdown_pg_store::Row;
-use ringdown_redis_store::session::{self, Session};
-use ringdown_redis_store::{Retry, keys, redis};
+use ringdown_redis_store::RedisPool;
+use ringdown_redis_store::session::{self, Session, Standing};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -24,25 +33,29 @@ use super::principal::{Principal, Role};
 use super::token::Token;
 use crate::answers::{self, Body, Json};
 use crate::app::App;
-use crate::db;
+use crate::db::{self, Tx};
 use crate::problem::Problem;
 use crate::resources::fields::{Login, PresentedPassword};
 
 /// For how long an API token that was looked up is remembered in Redis.
 const API_TOKEN_REMEMBERED: Duration = Duration::from_secs(300);
 
-/// Keys per step when sessions are searched by their user; a step takes Redis well under a millisecond.
-const SCAN_STEP: usize = 1_000;
+/// The most generations told anew at once; an hour of ordinary work has tens.
+const GENERATIONS_TOLD: i64 = 10_000;
+
+/// A user's row as a log-in needs it; the generation is of the same moment.
+const LOG_IN_COLUMNS: &str = "u.id, u.password_hash, u.role, u.tenant_id, u.agent_id, coalesce(g.generation, 0) AS generation \
+    FROM users u LEFT JOIN user_generations g ON g.user_id = u.id";
 
 /// A log-in attempt.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     /// The log-in name.
-    #[schema(value_type = String, min_length = 1, max_length = 64)]
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._@+-]+$")]
     login: Login,
     /// The password.
-    #[schema(value_type = String, min_length = 1, max_length = 256, write_only)]
+    #[schema(value_type = String, min_length = 1, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$", write_only)]
     password: PresentedPassword,
 }
 
@@ -88,7 +101,13 @@ impl From<&Session> for CurrentSession {
 
 impl From<&Session> for Principal {
     fn from(session: &Session) -> Self {
-        Self { user: session.user, tenant: session.tenant, role: session.role.into(), agent: session.agent }
+        Self {
+            user: session.user,
+            tenant: session.tenant,
+            role: session.role.into(),
+            agent: session.agent,
+            generation: session.generation,
+        }
     }
 }
 
@@ -126,8 +145,22 @@ pub async fn create_session(
         log::warn!(source:display = source.0, wait_ms = wait.as_millis() as u64; "log-in attempts are braked");
         return Err(answers::too_many_attempts(wait));
     }
-    let sql = "SELECT id, password_hash, role, tenant_id, agent_id FROM users WHERE login = $1";
-    let rows = db::query(&app, "log_in", sql, &[&login]).await?;
+    let mut session = check_password(&app, &attempt, source).await?;
+    app.limiter.succeeded(login, source.0, Instant::now());
+    let token = Token::draw().map_err(|error| answers::internal("draw a token", &error))?;
+    session = admit(&app, &attempt, source, session).await?;
+    let lifetime = app.settings.session_ttl;
+    session::store(&app.redis, token.reveal(), &session, lifetime).await.map_err(|e| answers::store_problem(&e))?;
+    app.metrics.log_in("accepted");
+    log::info!(user:display = session.user, source:display = source.0; "logged in");
+    let logged_in = LoggedIn { token: token.reveal().to_owned(), session: CurrentSession::from(&session) };
+    Ok((StatusCode::CREATED, Json(logged_in)))
+}
+
+/// The session of who has this login and password.
+async fn check_password(app: &App, attempt: &LogIn, source: Source) -> Result<Session, Problem> {
+    let sql = format!("SELECT {LOG_IN_COLUMNS} WHERE u.login = $1");
+    let rows = db::query(app, "log_in", &sql, &[&attempt.login.as_str()]).await?;
     let stored = rows.first().map(|row| row.get::<_, String>("password_hash"));
     let password = attempt.password.reveal().to_owned();
     let right = app.passwords.verify(password, stored).await.map_err(|error| hasher_problem(&error))?;
@@ -136,23 +169,40 @@ pub async fn create_session(
         log::warn!(source:display = source.0; "a log-in was refused");
         return Err(answers::unauthorized("login or password is wrong"));
     };
-    app.limiter.succeeded(login, source.0, Instant::now());
-    let logged_in = begin(&app, row).await?;
-    app.metrics.log_in("accepted");
-    log::info!(user:display = logged_in.session.user, source:display = source.0; "logged in");
-    Ok((StatusCode::CREATED, Json(logged_in)))
+    session_of(app, row, app.settings.session_ttl, false)
 }
 
-async fn begin(app: &App, row: &Row) -> Result<LoggedIn, Problem> {
-    let token = Token::draw().map_err(|error| answers::internal("draw a token", &error))?;
-    let lifetime = app.settings.session_ttl;
-    let session = session_of(app, row, lifetime)?;
-    session::store(&app.redis, token.reveal(), &session, lifetime).await.map_err(|e| answers::store_problem(&e))?;
-    Ok(LoggedIn { token: token.reveal().to_owned(), session: CurrentSession::from(&session) })
+/// The session, if Redis has heard of no newer generation. If it has, the user was changed while the password was checked, and
+/// is checked again; or a change was taken back after Redis was told, and the user's generation catches up.
+async fn admit(app: &App, attempt: &LogIn, source: Source, session: Session) -> Result<Session, Problem> {
+    let known = redis_generation(app, session.user).await?;
+    if session.generation >= known {
+        return Ok(session);
+    }
+    catch_up(app, session.user, known).await?;
+    let session = check_password(app, attempt, source).await?;
+    if session.generation >= redis_generation(app, session.user).await? {
+        return Ok(session);
+    }
+    Err(answers::unavailable("the user is being changed; come back"))
+}
+
+async fn redis_generation(app: &App, user: UserId) -> Result<u64, Problem> {
+    session::generation(&app.redis, user).await.map_err(|error| answers::store_problem(&error))
+}
+
+/// Brings the user's generation in PostgreSQL to what Redis knows. The row's lock waits for a change that is under way.
+async fn catch_up(app: &App, user: UserId, known: u64) -> Result<(), Problem> {
+    let known = i64::try_from(known).unwrap_or(i64::MAX);
+    let sql = "INSERT INTO user_generations (user_id, generation) \
+               SELECT id, $2 FROM users WHERE id = $1 FOR UPDATE \
+               ON CONFLICT (user_id) DO UPDATE SET generation = greatest(user_generations.generation, excluded.generation)";
+    db::change(app, "log_in", sql, &[&user.0, &known]).await?;
+    Ok(())
 }
 
 /// A session of a user's row that begins now.
-fn session_of(app: &App, row: &Row, lifetime: Duration) -> Result<Session, Problem> {
+fn session_of(app: &App, row: &Row, lifetime: Duration, api_token: bool) -> Result<Session, Problem> {
     let role: String = row.get("role");
     let role = Role::parse(&role).ok_or_else(|| answers::internal("read a role", &"unknown"))?;
     let now = app.clock.now();
@@ -163,6 +213,8 @@ fn session_of(app: &App, row: &Row, lifetime: Duration) -> Result<Session, Probl
         agent: row.get::<_, Option<Uuid>>("agent_id").map(AgentId),
         created: now,
         expires: now.plus_ms(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX)),
+        generation: u64::try_from(row.get::<_, i64>("generation")).unwrap_or(0),
+        api_token,
     })
 }
 
@@ -193,80 +245,92 @@ pub async fn find(app: &App, token: &Token) -> Result<Option<Principal>, Problem
 }
 
 async fn lookup(app: &App, token: &Token) -> Result<Option<Session>, Problem> {
-    let found = session::find(&app.redis, token.reveal()).await.map_err(|error| answers::store_problem(&error))?;
-    match found {
-        Some(session) if session.expires > app.clock.now() => Ok(Some(session)),
-        Some(_) => Ok(None),
-        None => api_token(app, token).await,
+    let now = app.clock.now();
+    match session::look_up(&app.redis, token.reveal(), now).await.map_err(|error| answers::store_problem(&error))? {
+        Standing::Valid(session) => Ok(Some(session)),
+        // What is remembered of an API token may be older than the token's user is now.
+        Standing::Over | Standing::Unknown => api_token(app, &token.digest()).await,
     }
 }
 
-/// The session of an API token, remembered in Redis from now on.
-async fn api_token(app: &App, token: &Token) -> Result<Option<Session>, Problem> {
-    let sql = "SELECT u.id, u.role, u.tenant_id, u.agent_id, \
+/// The session of an API token by its digest, remembered in Redis from now on.
+///
+/// # Errors
+/// 503 when a store is away.
+pub async fn api_token(app: &App, digest: &str) -> Result<Option<Session>, Problem> {
+    let sql = "SELECT u.id, u.role, u.tenant_id, u.agent_id, coalesce(g.generation, 0) AS generation, \
                (extract(epoch FROM t.expires_at) * 1000)::bigint AS expires_at_ms \
-               FROM api_tokens t JOIN users u ON u.id = t.user_id \
+               FROM api_tokens t JOIN users u ON u.id = t.user_id LEFT JOIN user_generations g ON g.user_id = u.id \
                WHERE t.token_sha256 = $1 AND (t.expires_at IS NULL OR t.expires_at > now())";
-    let rows = db::query(app, "find_api_token", sql, &[&token.digest()]).await?;
+    let rows = db::query(app, "find_api_token", sql, &[&digest]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let mut session = session_of(app, row, API_TOKEN_REMEMBERED)?;
+    let mut session = session_of(app, row, API_TOKEN_REMEMBERED, true)?;
     if let Some(end) = row.get::<_, Option<i64>>("expires_at_ms").and_then(|end| u64::try_from(end).ok()) {
         session.expires = session.expires.min(TimestampMs(end));
     }
+    let known = redis_generation(app, session.user).await?;
+    if session.generation < known {
+        catch_up(app, session.user, known).await?;
+        session.generation = known;
+    }
     let lifetime = Duration::from_millis(session.expires.since_ms(session.created));
-    session::store(&app.redis, token.reveal(), &session, lifetime).await.map_err(|e| answers::store_problem(&e))?;
+    session::remember(&app.redis, digest, &session, lifetime).await.map_err(|e| answers::store_problem(&e))?;
     Ok(Some(session))
 }
 
-/// Ends the session behind a token's digest, if there is one.
-///
-/// # Errors
-/// 503 when Redis is away.
-pub async fn end_digest(app: &App, digest: &str) -> Result<(), Problem> {
-    let mut cmd = redis::cmd("DEL");
-    cmd.arg(keys::session(digest));
-    let _ended: i64 =
-        app.redis.run("session_end", Retry::Safe, &cmd).await.map_err(|error| answers::store_problem(&error))?;
-    Ok(())
-}
-
-/// Ends every session that `ends` picks: after a change of a user, which is rare. Walks all keys in small steps.
-///
-/// # Errors
-/// 503 when Redis is away.
-pub async fn end_where(app: &App, ends: impl Fn(&Session) -> bool) -> Result<(), Problem> {
-    let mut cursor = 0_u64;
-    loop {
-        let mut cmd = redis::cmd("SCAN");
-        cmd.arg(cursor).arg("MATCH").arg(keys::session("*")).arg("COUNT").arg(SCAN_STEP);
-        let (next, names): (u64, Vec<String>) =
-            app.redis.run("session_scan", Retry::Safe, &cmd).await.map_err(|error| answers::store_problem(&error))?;
-        end_named(app, &names, &ends).await?;
-        if next == 0 {
-            return Ok(());
+/// Answers who asked about a token by its digest. A store that is away is no answer: who asks comes back.
+pub async fn answer(app: &App, digest: &str) {
+    match api_token(app, digest).await {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            if let Err(error) = session::say_unknown(&app.redis, digest).await {
+                log::debug!(error:display; "a question about a token was not answered");
+            }
         }
-        cursor = next;
+        Err(problem) => log::debug!(code = problem.code(); "a question about a token was not answered"),
     }
 }
 
-async fn end_named(app: &App, names: &[String], ends: &impl Fn(&Session) -> bool) -> Result<(), Problem> {
-    for name in names {
-        let mut cmd = redis::cmd("GET");
-        cmd.arg(name);
-        let text: Option<String> =
-            app.redis.run("session_find", Retry::Safe, &cmd).await.map_err(|error| answers::store_problem(&error))?;
-        let session = text.and_then(|text| serde_json::from_str::<Session>(&text).ok());
-        if session.is_some_and(|session| ends(&session)) {
-            let mut cmd = redis::cmd("DEL");
-            cmd.arg(name);
-            let _ended: i64 = app
-                .redis
-                .run("session_end", Retry::Safe, &cmd)
-                .await
-                .map_err(|error| answers::store_problem(&error))?;
-        }
+/// Ends the log-ins of whom the transaction narrowed or removed, before it is committed: Redis being away refuses the change.
+///
+/// # Errors
+/// 503 when a store is away.
+pub async fn end_narrowed(redis: &RedisPool, tx: &mut Tx<'_>) -> Result<(), Problem> {
+    let sql = "SELECT user_id, generation FROM user_generations WHERE raised_by = pg_current_xact_id()";
+    for row in db::all(tx, sql, &[]).await? {
+        raise(redis, &row).await?;
     }
     Ok(())
+}
+
+/// Tells Redis again which generations were raised within the last hour: what it lost in a failover is there again.
+///
+/// # Errors
+/// 503 when a store is away.
+pub async fn tell_generations(app: &App) -> Result<(), Problem> {
+    let sql = "SELECT user_id, generation FROM user_generations WHERE raised_at > now() - interval '1 hour' \
+               ORDER BY raised_at DESC LIMIT $1";
+    for row in db::query(app, "tell_generations", sql, &[&GENERATIONS_TOLD]).await? {
+        raise(&app.redis, &row).await?;
+    }
+    Ok(())
+}
+
+/// Forgets the generations of users who are gone and whose log-ins have all ended by themselves.
+///
+/// # Errors
+/// 503 when PostgreSQL is away.
+pub async fn forget_generations(app: &App) -> Result<u64, Problem> {
+    let seconds = session::GENERATION_REMEMBERED.as_secs_f64();
+    let sql = "DELETE FROM user_generations g WHERE raised_at < now() - make_interval(secs => $1) \
+               AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = g.user_id)";
+    db::change(app, "forget_generations", sql, &[&seconds]).await
+}
+
+async fn raise(redis: &RedisPool, row: &Row) -> Result<(), Problem> {
+    let generation = u64::try_from(row.get::<_, i64>("generation")).unwrap_or(0);
+    let raised = session::raise_generation(redis, UserId(row.get("user_id")), generation).await;
+    raised.map_err(|error| answers::store_problem(&error))
 }
 
 /// A failure of the hasher as an answer.

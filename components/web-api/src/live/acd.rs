@@ -4,11 +4,11 @@ use crate::problem::Problem;
 use axum::extract::State;
 use ringdown_domain::{QueueId, TenantId};
 use ringdown_events::Command;
+use ringdown_live_views::QueueFigures;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use super::commands::{self, Request};
+use super::commands::{self, Answered, Request};
 use super::{figures, reader};
 use crate::answers::{self, Body, Id2, IdempotencyHeader, Json, Page, QueuePath, TenantPath};
 use crate::app::App;
@@ -17,7 +17,7 @@ use crate::auth::access::{InTenant, Supervise};
 /// The ACD of a tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Acd {
-    /// Whether it is open.
+    /// Whether interactions are served: it was opened, or an agent is ready though it was not.
     pub open: bool,
     /// The configuration version its router runs.
     pub config_version: u64,
@@ -54,26 +54,23 @@ pub async fn put_acd(
     scope: InTenant<Supervise>,
     request: Request,
     Body(input): Body<AcdInput>,
-) -> Result<Json<Acd>, Problem> {
-    match commands::ask(&app, &scope, &request, Command::SetAcdOpen { open: input.open }).await {
-        Ok(_) => Ok(Json(reader::acd(&app, scope.tenant).await?)),
-        Err(failure) => Err(failure.into_problem(&app, scope.tenant).await),
-    }
+) -> Result<Answered, Problem> {
+    let command = Command::SetAcdOpen { open: input.open };
+    let work = async {
+        match commands::ask(&app, &scope, &request, command.clone()).await {
+            Ok(_) => Answered::done(reader::acd(&app, scope.tenant).await?),
+            Err(failure) => Err(failure.into_problem(&app, scope.tenant).await),
+        }
+    };
+    commands::once(&app, &scope, &request, &command, work).await
 }
 
 /// A queue, live.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct QueueFigures {
-    /// Which queue.
-    pub queue: Uuid,
-    /// Interactions waiting in it.
-    pub waiting: u64,
-    /// When the oldest of them arrived, UTC milliseconds.
-    pub oldest_arrived_at_ms: Option<u64>,
-    /// Interactions of it that are offered.
-    pub offered: u64,
-    /// Interactions of it that are with an agent.
-    pub connected: u64,
+pub struct LiveQueue {
+    /// Its interactions.
+    #[serde(flatten)]
+    pub figures: QueueFigures,
     /// Available agents who have all its skills at their levels.
     pub available_agents: u64,
     /// Agents with its skills who are not logged out.
@@ -86,11 +83,11 @@ pub struct QueueFigures {
 
 /// The live figures of all queues.
 #[utoipa::path(get, path = "/tenants/{tenant}/live/queues", tag = "live", params(TenantPath),
-    responses((status = 200, description = "One entry per queue.", body = Page<QueueFigures>)))]
+    responses((status = 200, description = "One entry per queue.", body = Page<LiveQueue>)))]
 pub async fn list_live_queues(
     State(app): State<App>,
     scope: InTenant<Supervise>,
-) -> Result<Json<Page<QueueFigures>>, Problem> {
+) -> Result<Json<Page<LiveQueue>>, Problem> {
     reader::tenant_exists(&app, scope.tenant).await?;
     let figures = figures::of_tenant(&app, scope.tenant).await?;
     Ok(Json(Page { items: figures.to_vec(), next_cursor: None }))
@@ -99,17 +96,17 @@ pub async fn list_live_queues(
 /// The live figures of one queue.
 #[utoipa::path(get, path = "/tenants/{tenant}/queues/{queue}/live", tag = "live",
     params(TenantPath, QueuePath),
-    responses((status = 200, description = "The figures.", body = QueueFigures)))]
+    responses((status = 200, description = "The figures.", body = LiveQueue)))]
 pub async fn get_live_queue(
     State(app): State<App>,
     scope: InTenant<Supervise>,
     Id2(_, queue): Id2<TenantId, QueueId>,
-) -> Result<Json<QueueFigures>, Problem> {
+) -> Result<Json<LiveQueue>, Problem> {
     reader::tenant_exists(&app, scope.tenant).await?;
     let figures = figures::of_tenant(&app, scope.tenant).await?;
     figures
         .iter()
-        .find(|figures| figures.queue == queue.0)
+        .find(|figures| figures.figures.queue == Some(queue.0))
         .cloned()
         .map(Json)
         .ok_or_else(|| answers::not_found("queue"))

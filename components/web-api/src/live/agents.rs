@@ -8,7 +8,7 @@ use ringdown_events::{AgentRecord, Command};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::commands::{self, Request};
+use super::commands::{self, Answered, Request};
 use super::reader;
 use super::views::LiveAgent;
 use crate::answers::{self, AgentPath, Body, IdempotencyHeader, Json, Page, Query, TenantPath};
@@ -48,7 +48,7 @@ impl StatusInput {
                 Ok(domain::AgentStatus::NotReady { reason: reason.unwrap_or_else(|| ReasonCode::known("unspecified")) })
             }
             (StatusWord::Ready | StatusWord::LoggedOut, Some(_)) => {
-                Err(answers::invalid("reason", "is only for the status not_ready"))
+                Err(answers::unfit("reason", "is only for the status not_ready"))
             }
         }
     }
@@ -74,7 +74,7 @@ pub async fn put_status(
     ForAgent { scope, agent }: ForAgent,
     request: Request,
     Body(input): Body<StatusInput>,
-) -> Result<Json<LiveAgent>, Problem> {
+) -> Result<Answered, Problem> {
     let command = Command::SetAgentStatus { agent, status: input.parse()? };
     change(&app, &scope, agent, &request, command).await
 }
@@ -87,7 +87,7 @@ pub async fn finish_wrap_up(
     State(app): State<App>,
     ForAgent { scope, agent }: ForAgent,
     request: Request,
-) -> Result<Json<LiveAgent>, Problem> {
+) -> Result<Answered, Problem> {
     change(&app, &scope, agent, &request, Command::FinishWrapUp { agent }).await
 }
 
@@ -105,7 +105,7 @@ pub struct LiveAgentFilter {
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
     limit: Option<answers::Limit>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 200)]
+    #[param(format = Uuid)]
     cursor: Option<String>,
 }
 
@@ -152,9 +152,12 @@ async fn change(
     agent: AgentId,
     request: &Request,
     command: Command,
-) -> Result<Json<LiveAgent>, Problem> {
-    match commands::ask(app, scope, request, command).await {
-        Ok(_) => live_agent(app, scope, agent).await,
-        Err(failure) => Err(failure.into_problem(app, scope.tenant).await),
-    }
+) -> Result<Answered, Problem> {
+    let work = async {
+        match commands::ask(app, scope, request, command.clone()).await {
+            Ok(_) => Answered::done(live_agent(app, scope, agent).await?.0),
+            Err(failure) => Err(failure.into_problem(app, scope.tenant).await),
+        }
+    };
+    commands::once(app, scope, request, &command, work).await
 }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use crate::problem::Problem;
 use ringdown_domain::{AgentId, AgentStatus, InteractionId, InteractionState, QueueId, SkillRequirement, TenantId};
 use ringdown_events::{AgentRecord, InteractionRecord, QueueConfig};
+use ringdown_live_views::QueueFigures;
 use ringdown_redis_store::keys::ConfigPart;
 use ringdown_redis_store::{Retry, StoreError, keys, redis};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
-use super::acd::QueueFigures;
+use super::acd::LiveQueue;
 use super::reader;
 use crate::answers;
 use crate::app::App;
@@ -32,7 +33,7 @@ const MAX_TENANTS: usize = 1_000;
 /// Keys per MGET.
 const CHUNK: usize = 500;
 
-type Figures = Arc<[QueueFigures]>;
+type Figures = Arc<[LiveQueue]>;
 
 /// One tenant's figures and when they were counted.
 type Slot = Arc<Mutex<Option<(Instant, Figures)>>>;
@@ -69,30 +70,26 @@ pub async fn of_tenant(app: &App, tenant: TenantId) -> Result<Figures, Problem> 
     Ok(figures)
 }
 
-async fn count(app: &App, tenant: TenantId) -> Result<Vec<QueueFigures>, StoreError> {
+async fn count(app: &App, tenant: TenantId) -> Result<Vec<LiveQueue>, StoreError> {
     let queues = queues(app, tenant).await?;
     let interactions = ids(app, keys::live(tenant)).await?;
     let agents = ids(app, keys::agents(tenant)).await?;
     let complete = interactions.len() <= MAX_COUNTED && agents.len() <= MAX_COUNTED;
     let at_ms = app.clock.now().0;
-    let mut figures: HashMap<QueueId, QueueFigures> =
+    let mut figures: HashMap<QueueId, LiveQueue> =
         queues.iter().map(|queue| (queue.id, empty(queue.id, complete, at_ms))).collect();
     let key = |text: &String| Some(keys::interaction(tenant, text.parse::<InteractionId>().ok()?));
     each(app, &interactions, key, |record: InteractionRecord| add_interaction(&mut figures, &record)).await?;
     let key = |text: &String| Some(keys::agent(tenant, text.parse::<AgentId>().ok()?));
     each(app, &agents, key, |agent: AgentRecord| add_agent(&mut figures, &queues, &agent)).await?;
-    let mut figures: Vec<QueueFigures> = figures.into_values().collect();
-    figures.sort_by_key(|figures| figures.queue);
+    let mut figures: Vec<LiveQueue> = figures.into_values().collect();
+    figures.sort_by_key(|queue| queue.figures.queue);
     Ok(figures)
 }
 
-fn empty(queue: QueueId, complete: bool, at_ms: u64) -> QueueFigures {
-    QueueFigures {
-        queue: queue.0,
-        waiting: 0,
-        oldest_arrived_at_ms: None,
-        offered: 0,
-        connected: 0,
+fn empty(queue: QueueId, complete: bool, at_ms: u64) -> LiveQueue {
+    LiveQueue {
+        figures: QueueFigures { queue: Some(queue.0), ..QueueFigures::default() },
         available_agents: 0,
         staffed_agents: 0,
         complete,
@@ -100,8 +97,8 @@ fn empty(queue: QueueId, complete: bool, at_ms: u64) -> QueueFigures {
     }
 }
 
-fn add_interaction(figures: &mut HashMap<QueueId, QueueFigures>, record: &InteractionRecord) {
-    let Some(figures) = record.queue.and_then(|queue| figures.get_mut(&queue)) else { return };
+fn add_interaction(figures: &mut HashMap<QueueId, LiveQueue>, record: &InteractionRecord) {
+    let Some(LiveQueue { figures, .. }) = record.queue.and_then(|queue| figures.get_mut(&queue)) else { return };
     match record.state {
         InteractionState::Waiting => {
             figures.waiting += 1;
@@ -114,7 +111,7 @@ fn add_interaction(figures: &mut HashMap<QueueId, QueueFigures>, record: &Intera
     }
 }
 
-fn add_agent(figures: &mut HashMap<QueueId, QueueFigures>, queues: &[QueueConfig], agent: &AgentRecord) {
+fn add_agent(figures: &mut HashMap<QueueId, LiveQueue>, queues: &[QueueConfig], agent: &AgentRecord) {
     for queue in queues.iter().filter(|queue| can_serve(agent, &queue.rules.requirements)) {
         let Some(figures) = figures.get_mut(&queue.id) else { continue };
         figures.available_agents += u64::from(agent.available_since_ms.is_some());

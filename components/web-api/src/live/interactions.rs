@@ -11,14 +11,15 @@ use ringdown_domain::{InteractionId, PhoneNumber, Priority, QueueId, TenantId};
 use ringdown_events::{Command, Done, InteractionRecord, NewInteraction, RefusalCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::commands::{self, Request};
+use super::commands::{self, Answered, Request};
 use super::reader;
-use super::story::StoryEntry;
-use super::views::{Delivery, Interaction};
-use crate::answers::{self, Body, Created, Id2, IdempotencyHeader, InteractionPath, Json, Page, Query, TenantPath};
+use super::views::{Delivery, Interaction, StoryEntry};
+use crate::answers::{self, Body, Id2, IdempotencyHeader, InteractionPath, Json, Page, Query, TenantPath};
 use crate::app::App;
 use crate::auth::access::{InTenant, Supervise, Work};
+use crate::quotas;
 use crate::resources::skill_set::{RequirementInput, Requirements};
 
 /// The most notes on one interaction.
@@ -45,15 +46,26 @@ pub struct InteractionInput {
     delivery: Delivery,
     /// Who it comes from.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z+*#._-]+$")]
     caller: Option<PhoneNumber>,
     /// What it was addressed to.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z+*#._-]+$")]
     called: Option<PhoneNumber>,
     /// Free notes: at most 16, keys to 64 and values to 256 characters.
     #[serde(default, deserialize_with = "attributes")]
+    #[schema(schema_with = attributes_schema)]
     attributes: BTreeMap<String, String>,
+}
+
+fn attributes_schema() -> utoipa::openapi::Object {
+    let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64)).build();
+    let value = ObjectBuilder::new().schema_type(Type::String).max_length(Some(256));
+    ObjectBuilder::new()
+        .property_names(Some(key))
+        .additional_properties(Some(value))
+        .max_properties(Some(MAX_ATTRIBUTES))
+        .build()
 }
 
 fn attributes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
@@ -81,23 +93,34 @@ pub async fn create_interaction(
     scope: InTenant<Supervise>,
     request: Request,
     Body(input): Body<InteractionInput>,
-) -> Result<Created<Interaction>, Problem> {
+) -> Result<Answered, Problem> {
     if input.queue.is_none() && input.requirements.0.is_empty() {
-        return Err(answers::invalid("requirements", "must name at least one skill when there is no queue"));
+        return Err(answers::unfit("requirements", "must name at least one skill when there is no queue"));
     }
     let id = request.interaction_id(&app, &scope);
     let command = Command::CreateInteraction(new_interaction(id, input));
-    let record = match commands::ask(&app, &scope, &request, command.clone()).await {
+    commands::once(&app, &scope, &request, &command, create(&app, &scope, &request, id, command.clone())).await
+}
+
+async fn create(
+    app: &App,
+    scope: &InTenant<Supervise>,
+    request: &Request,
+    id: InteractionId,
+    command: Command,
+) -> Result<Answered, Problem> {
+    quotas::check_interaction(app, scope.tenant).await?;
+    let record = match commands::ask(app, scope, request, command.clone()).await {
         Ok(Done::Created { .. } | Done::Changed | Done::Unchanged) => {
-            reader::interaction(&app, scope.tenant, id).await?.ok_or_else(|| answers::not_found("interaction"))?
+            reader::interaction(app, scope.tenant, id).await?.ok_or_else(|| answers::not_found("interaction"))?
         }
         Err(commands::Failure::Refused(refusal)) if refusal.code == RefusalCode::DuplicateInteraction => {
-            already_created(&app, scope.tenant, &command, id).await?
+            already_created(app, scope.tenant, &command, id).await?
         }
-        Err(failure) => return Err(failure.into_problem(&app, scope.tenant).await),
+        Err(failure) => return Err(failure.into_problem(app, scope.tenant).await),
     };
     let location = format!("/api/v1/tenants/{}/interactions/{id}", scope.tenant);
-    Ok(Created { location, etag: None, body: record.into() })
+    Answered::created(location, Interaction::from(record))
 }
 
 fn new_interaction(id: InteractionId, input: InteractionInput) -> NewInteraction {
@@ -154,8 +177,8 @@ pub struct InteractionFilter {
     /// Most items of the answer, 1 to 500; 100 when left out.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
     limit: Option<answers::Limit>,
-    /// `next_cursor` of the page before.
-    #[param(max_length = 200)]
+    /// `next_cursor` of the page before, of a list with the same `state`.
+    #[param(pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[1-9][0-9]{0,17})$")]
     cursor: Option<String>,
 }
 
@@ -169,6 +192,8 @@ pub enum LiveState {
     Offered,
     /// With an agent.
     Connected,
+    /// Over.
+    Ended,
 }
 
 impl LiveState {
@@ -177,12 +202,12 @@ impl LiveState {
             domain::InteractionState::Waiting => self == Self::Waiting,
             domain::InteractionState::Offered { .. } => self == Self::Offered,
             domain::InteractionState::Connected { .. } => self == Self::Connected,
-            domain::InteractionState::Ended { .. } => false,
+            domain::InteractionState::Ended { .. } => self == Self::Ended,
         }
     }
 }
 
-/// Lists the interactions that have not ended, oldest first. A page may be shorter than its limit, even empty, and still have
+/// Lists the interactions that have not ended, oldest first; with `state=ended` those that have, the last one first. A page may be shorter than its limit, even empty, and still have
 /// a `next_cursor`: a filter looks at a bounded number per request.
 #[utoipa::path(get, path = "/tenants/{tenant}/interactions", tag = "interactions",
     params(TenantPath, InteractionFilter),
@@ -193,11 +218,18 @@ pub async fn list_interactions(
     Query(filter): Query<InteractionFilter>,
 ) -> Result<Json<Page<Interaction>>, Problem> {
     let limit = filter.limit.unwrap_or_default();
+    let in_queue = |record: &InteractionRecord| filter.queue.is_none_or(|queue| record.queue == Some(queue));
+    if filter.state == Some(LiveState::Ended) {
+        let before = filter.cursor.as_deref().map(|text| text.parse().map_err(|_| answers::bad_cursor())).transpose()?;
+        let page = reader::ended_page(&app, scope.tenant, before, limit.value(), in_queue).await?;
+        let items = page.items.into_iter().map(Interaction::from).collect();
+        return Ok(Json(Page { items, next_cursor: page.next_cursor }));
+    }
     let after = filter.cursor.as_deref().map(answers::id_cursor).transpose()?.map(InteractionId);
     let wanted = |record: &InteractionRecord| {
         filter.state.is_none_or(|state| state.matches(&record.state))
             && !matches!(record.state, domain::InteractionState::Ended { .. })
-            && filter.queue.is_none_or(|queue| record.queue == Some(queue))
+            && in_queue(record)
     };
     let page = reader::live_page(&app, scope.tenant, after, limit.value(), wanted).await?;
     Ok(Json(Page { items: page.items.into_iter().map(Interaction::from).collect(), next_cursor: page.next_cursor }))
@@ -262,7 +294,7 @@ pub async fn end_interaction(
     Id2(_, id): Id2<TenantId, InteractionId>,
     request: Request,
     Body(input): Body<EndInput>,
-) -> Result<Json<Interaction>, Problem> {
+) -> Result<Answered, Problem> {
     own_interaction(&app, &scope, id).await?;
     let reason = match input.reason {
         EndInputReason::Completed => domain::EndReason::Completed,
@@ -291,7 +323,7 @@ pub async fn accept_offer(
     Id2(_, id): Id2<TenantId, InteractionId>,
     request: Request,
     Body(input): Body<OfferInput>,
-) -> Result<Json<Interaction>, Problem> {
+) -> Result<Answered, Problem> {
     desktop_offer(&app, &scope, id, input.offer).await?;
     let command = Command::AcceptOffer { interaction: id, offer: input.offer };
     change(&app, &scope, id, &request, command).await
@@ -307,7 +339,7 @@ pub async fn reject_offer(
     Id2(_, id): Id2<TenantId, InteractionId>,
     request: Request,
     Body(input): Body<OfferInput>,
-) -> Result<Json<Interaction>, Problem> {
+) -> Result<Answered, Problem> {
     desktop_offer(&app, &scope, id, input.offer).await?;
     let failure = domain::OfferFailure::Rejected;
     let command = Command::FailOffer { interaction: id, offer: input.offer, failure, sip_code: None };
@@ -317,14 +349,7 @@ pub async fn reject_offer(
 /// The interaction, if the caller may see it; otherwise it does not exist for them.
 async fn own_interaction(app: &App, scope: &InTenant<Work>, id: InteractionId) -> Result<InteractionRecord, Problem> {
     let record = reader::interaction(app, scope.tenant, id).await?.ok_or_else(|| answers::not_found("interaction"))?;
-    let agent = match &record.state {
-        domain::InteractionState::Waiting => None,
-        domain::InteractionState::Offered { agent, .. } | domain::InteractionState::Connected { agent, .. } => {
-            Some(*agent)
-        }
-        domain::InteractionState::Ended { agent, .. } => *agent,
-    };
-    let sees = scope.who.may(crate::auth::principal::Need::Supervise) || (agent.is_some() && scope.who.agent == agent);
+    let sees = scope.who.scope().is_some_and(|scope| scope.sees_interaction(&record));
     if sees {
         return Ok(record);
     }
@@ -356,12 +381,15 @@ async fn change(
     id: InteractionId,
     request: &Request,
     command: Command,
-) -> Result<Json<Interaction>, Problem> {
-    match commands::ask(app, scope, request, command).await {
-        Ok(_) => {
-            let record = reader::interaction(app, scope.tenant, id).await?;
-            record.map(|record| Json(record.into())).ok_or_else(|| answers::not_found("interaction"))
+) -> Result<Answered, Problem> {
+    let work = async {
+        match commands::ask(app, scope, request, command.clone()).await {
+            Ok(_) => {
+                let record = reader::interaction(app, scope.tenant, id).await?;
+                Answered::done(Interaction::from(record.ok_or_else(|| answers::not_found("interaction"))?))
+            }
+            Err(failure) => Err(failure.into_problem(app, scope.tenant).await),
         }
-        Err(failure) => Err(failure.into_problem(app, scope.tenant).await),
-    }
+    };
+    commands::once(app, scope, request, &command, work).await
 }

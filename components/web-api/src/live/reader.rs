@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::problem::Problem;
-use ringdown_domain::{AgentId, InteractionId, TenantId};
-use ringdown_events::{AgentRecord, InteractionRecord, JournalEntry, RouterRecord};
+use ringdown_domain::{AgentId, AgentStatus, InteractionId, TenantId};
+use ringdown_events::{AgentRecord, InteractionRecord, JournalEntry, JournalEvent, RouterRecord};
 use ringdown_redis_store::{Retry, StoreError, keys, redis, snapshot};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -25,6 +25,9 @@ const CHUNK: usize = 500;
 
 /// The most journal entries of one interaction that are told; offers are bounded by its life, and this is far beyond.
 const MAX_HISTORY: usize = 2_000;
+
+/// How often a new tenant is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// For how long a tenant that was there is taken to be there still.
 const TENANT_REMEMBERED: Duration = Duration::from_secs(10);
@@ -46,18 +49,29 @@ pub async fn tenant_exists(app: &App, tenant: TenantId) -> Result<(), Problem> {
     if app.known_tenants.holds(tenant) {
         return Ok(());
     }
-    let mut cmd = redis::cmd("SISMEMBER");
-    cmd.arg(keys::TENANTS).arg(tenant.to_string());
-    let there: bool =
-        app.redis.run("tenant_exists", Retry::Safe, &cmd).await.map_err(|e| answers::store_problem(&e))?;
-    if there {
+    if is_listed(app, tenant).await? {
         app.known_tenants.remember(tenant);
         return Ok(());
     }
-    if crate::resources::tenants::is_configured(app, tenant).await? {
-        return Err(answers::not_yet_applied());
+    if !crate::resources::tenants::is_configured(app, tenant).await? {
+        return Err(answers::not_found("tenant"));
     }
-    Err(answers::not_found("tenant"))
+    // It was made a moment ago: its configuration is on its way.
+    let end = Instant::now() + app.settings.apply_wait;
+    while Instant::now() < end {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if is_listed(app, tenant).await? {
+            app.known_tenants.remember(tenant);
+            return Ok(());
+        }
+    }
+    Err(answers::not_yet_applied())
+}
+
+async fn is_listed(app: &App, tenant: TenantId) -> Result<bool, Problem> {
+    let mut cmd = redis::cmd("SISMEMBER");
+    cmd.arg(keys::TENANTS).arg(tenant.to_string());
+    app.redis.run("tenant_exists", Retry::Safe, &cmd).await.map_err(|error| answers::store_problem(&error))
 }
 
 /// The tenants seen lately.
@@ -110,13 +124,71 @@ pub async fn acd(app: &App, tenant: TenantId) -> Result<Acd, Problem> {
         .run_pipeline("acd_totals", Retry::Safe, &pipe)
         .await
         .map_err(|error| answers::store_problem(&error))?;
+    let open = record.open || somebody_is_ready(app, tenant).await?;
     Ok(Acd {
-        open: record.open,
+        open,
         config_version: record.config_version,
         live_interactions,
         waiting_interactions,
         agents,
     })
+}
+
+/// Whether any agent is ready. It stops at the first, and after as many as a request may look at.
+async fn somebody_is_ready(app: &App, tenant: TenantId) -> Result<bool, Problem> {
+    let ready = |agent: &AgentRecord| agent.status == AgentStatus::Ready;
+    Ok(!agents_page(app, tenant, None, 1, ready).await?.items.is_empty())
+}
+
+/// A page of the interactions that have ended, the last one first, from the journal: as far back as it reaches. The cursor is a
+/// number of the journal.
+///
+/// # Errors
+/// 503 when Redis is away.
+pub async fn ended_page(
+    app: &App,
+    tenant: TenantId,
+    before: Option<u64>,
+    limit: usize,
+    wanted: impl Fn(&InteractionRecord) -> bool,
+) -> Result<RecordPage<InteractionRecord>, Problem> {
+    // Numbers begin at 1: before it there is nothing.
+    if before.is_some_and(|before| before <= 1) {
+        return Ok(RecordPage { items: Vec::new(), next_cursor: None });
+    }
+    let (mut items, mut end, mut looked_at) = (Vec::new(), before, 0);
+    while looked_at < MAX_LOOKED_AT {
+        let entries = journal_before(app, tenant, end).await.map_err(|error| answers::store_problem(&error))?;
+        let Some(last) = entries.last() else { return Ok(RecordPage { items, next_cursor: None }) };
+        let oldest = last.seq;
+        for entry in entries {
+            looked_at += 1;
+            end = Some(entry.seq);
+            if let JournalEvent::InteractionEnded { interaction } = entry.event
+                && wanted(&interaction)
+            {
+                items.push(interaction);
+            }
+            if items.len() == limit {
+                break;
+            }
+        }
+        if items.len() == limit || oldest <= 1 {
+            break;
+        }
+    }
+    let next_cursor = end.filter(|end| *end > 1).map(|end| end.to_string());
+    Ok(RecordPage { items, next_cursor })
+}
+
+/// Journal entries before a number, newest first.
+async fn journal_before(app: &App, tenant: TenantId, before: Option<u64>) -> Result<Vec<JournalEntry>, StoreError> {
+    let end = before.map_or("+".to_owned(), |seq| format!("({seq}-0"));
+    let mut cmd = redis::cmd("XREVRANGE");
+    cmd.arg(keys::journal(tenant)).arg(end).arg("-").arg("COUNT").arg(CHUNK);
+    let reply: redis::streams::StreamRangeReply = app.redis.run("journal_page", Retry::Safe, &cmd).await?;
+    let text = |id: &redis::streams::StreamId| id.get::<String>(keys::ENTRY_FIELD).unwrap_or_default();
+    reply.ids.iter().map(|id| parse(&text(id))).collect()
 }
 
 /// One agent.

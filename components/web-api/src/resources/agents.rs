@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::fields::{self, SipPassword, SipUser};
-use super::skill_set::SkillLevels;
+use super::skill_set::{self, SkillLevels};
 use crate::answers::{
     self, AgentPath, ChangeHeaders, Id, Id2, IdempotencyHeader, Json, Page, Paging, Query, SkillPath, TenantPath,
 };
@@ -24,6 +24,7 @@ use crate::auth::access::{Administer, InTenant, Supervise};
 use crate::auth::token::hex;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// An agent as configured.
@@ -44,19 +45,20 @@ pub struct Agent {
 #[serde(deny_unknown_fields)]
 pub struct AgentInput {
     /// The name supervisors see: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// Skill to level, 1 to 10; at most 64 skills, each of which must exist.
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, u8>)]
+    #[schema(schema_with = skill_set::levels_schema)]
     skills: SkillLevels,
     /// The user of the agent's phone: 1 to 64 of `a-z A-Z 0-9 . _ -`, unique in the tenant.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._-]+$")]
     sip_user: Option<SipUser>,
-    /// The phone's password, 8 to 256 characters; needed with `sip_user`, never shown again.
+    /// The phone's password, 10 to 256 characters, hard to guess. Left out with a `sip_user`, a strong one is made and shown in
+    /// the answer, this once.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 8, max_length = 256, write_only)]
+    #[schema(value_type = Option<String>, min_length = 10, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     sip_password: Option<SipPassword>,
 }
 
@@ -66,20 +68,44 @@ pub struct AgentInput {
 pub struct AgentPatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// All skills anew.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<BTreeMap<String, u8>>)]
+    #[schema(schema_with = skill_set::levels_schema)]
     skills: Option<SkillLevels>,
-    /// Another SIP user (then `sip_password` is needed too), or null for no phone.
+    /// Another SIP user (its password is another one then, too), or null for no phone.
     #[serde(default, deserialize_with = "fields::present")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._-]+$")]
     sip_user: Option<Option<SipUser>>,
     /// Another password for the phone.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 8, max_length = 256, write_only)]
+    #[schema(value_type = String, min_length = 10, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     sip_password: Option<SipPassword>,
+}
+
+/// An agent after a change, with the phone's password if one was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangedAgent {
+    /// The agent.
+    #[serde(flatten)]
+    agent: Agent,
+    /// The password that was made for the phone; shown this once, and only when none was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sip_password: Option<String>,
+}
+
+impl ChangedAgent {
+    /// The answer, and without its secret for a repeat.
+    fn effect(agent: Agent, etag: String, made: Option<String>, location: Option<String>) -> Result<Effect, Problem> {
+        let hidden = serde_json::to_value(&agent).map_err(|error| answers::internal("encode an answer", &error))?;
+        let shown = Self { agent, sip_password: made };
+        let effect = match location {
+            Some(location) => Effect::created(location, etag, &shown),
+            None => Effect::changed(etag, &shown),
+        };
+        Ok(effect?.with_repeat_body(hidden))
+    }
 }
 
 const COLUMNS: &str = "a.id, a.name, a.sip_user, a.xmin::text AS etag, \
@@ -126,7 +152,7 @@ pub async fn get_agent(
 /// Makes an agent; logged out at first.
 #[utoipa::path(post, path = "/tenants/{tenant}/agents", tag = "agents",
     params(TenantPath, IdempotencyHeader), request_body = AgentInput,
-    responses((status = 201, description = "Made.", body = Agent)))]
+    responses((status = 201, description = "Made.", body = ChangedAgent)))]
 pub async fn create_agent(
     State(app): State<App>,
     scope: InTenant<Administer>,
@@ -134,9 +160,10 @@ pub async fn create_agent(
 ) -> Result<Written, Problem> {
     let id = app.new_id(AgentId::from_parts);
     if input.sip_user.is_none() && input.sip_password.is_some() {
-        return Err(answers::invalid("sip_password", "needs sip_user too"));
+        return Err(answers::unfit("sip_password", "needs sip_user too"));
     }
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Agents).await?;
         let realm = realm(tx, scope.tenant).await?;
         let phone = Phone::new(&realm, input.sip_user.as_ref(), input.sip_password.as_ref())?;
         let sql =
@@ -145,14 +172,14 @@ pub async fn create_agent(
         db::execute(tx, sql, &[&id.0, &scope.tenant.0, &name, &phone.user, &phone.ha1_md5, &phone.ha1_sha256]).await?;
         set_skills(tx, scope.tenant, id, &input.skills).await?;
         let (agent, etag) = read(tx, scope.tenant, id).await?;
-        Effect::created(format!("/api/v1/tenants/{}/agents/{id}", scope.tenant), etag, &agent)
+        ChangedAgent::effect(agent, etag, phone.made, Some(format!("/api/v1/tenants/{}/agents/{id}", scope.tenant)))
     })
 }
 
 /// Changes an agent. New skills count at once, for interactions that wait too.
 #[utoipa::path(patch, path = "/tenants/{tenant}/agents/{agent}", tag = "agents",
     params(TenantPath, AgentPath, ChangeHeaders), request_body = AgentPatch,
-    responses((status = 200, description = "Changed.", body = Agent)))]
+    responses((status = 200, description = "Changed.", body = ChangedAgent)))]
 pub async fn patch_agent(
     State(app): State<App>,
     scope: InTenant<Administer>,
@@ -165,11 +192,13 @@ pub async fn patch_agent(
             let sql = "UPDATE agents SET name = $3 WHERE tenant_id = $1 AND id = $2";
             db::execute(tx, sql, &[&scope.tenant.0, &id.0, &name.as_str()]).await?;
         }
-        change_phone(tx, scope.tenant, id, &input).await?;
+        let made = change_phone(tx, scope.tenant, id, &input).await?;
         if let Some(skills) = &input.skills {
             set_skills(tx, scope.tenant, id, skills).await?;
         }
-        touched(tx, scope.tenant, id).await
+        touch(tx, scope.tenant, id).await?;
+        let (agent, etag) = read(tx, scope.tenant, id).await?;
+        ChangedAgent::effect(agent, etag, made, None)
     })
 }
 
@@ -212,6 +241,7 @@ pub async fn put_agent_skill(
 ) -> Result<Written, Problem> {
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
         lock(tx, scope.tenant, id, &terms).await?;
+        skill_set::check_known(tx, scope.tenant, "skill", &[skill.as_str()]).await?;
         let level = i16::from(input.level.value());
         let sql = "INSERT INTO agent_skills (tenant_id, agent_id, skill, level) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (tenant_id, agent_id, skill) DO UPDATE SET level = excluded.level";
@@ -247,38 +277,55 @@ struct Phone {
     user: Option<String>,
     ha1_md5: Option<String>,
     ha1_sha256: Option<String>,
+    /// The password, when it was made here.
+    made: Option<String>,
 }
 
 impl Phone {
     fn new(realm: &str, user: Option<&SipUser>, password: Option<&SipPassword>) -> Result<Self, Problem> {
         let Some(user) = user else { return Ok(Self::default()) };
-        let password = password.ok_or_else(|| answers::invalid("sip_password", "is needed with sip_user"))?;
+        let made = match password {
+            Some(_) => None,
+            None => Some(SipPassword::draw().map_err(|error| answers::internal("draw a password", &error))?),
+        };
+        let Some(password) = password.or(made.as_ref()) else { return Ok(Self::default()) };
+        if let Some(weakness) = password.weakness(user.as_str()) {
+            return Err(answers::unprocessable("weak_secret", "the phone's password is easy to guess")
+                .field("sip_password", weakness));
+        }
         let text = format!("{}:{realm}:{}", user.as_str(), password.reveal());
         Ok(Self {
             user: Some(user.as_str().to_owned()),
             ha1_md5: Some(hex(&Md5::digest(text.as_bytes()))),
             ha1_sha256: Some(hex(&Sha256::digest(text.as_bytes()))),
+            made: made.map(|password| password.reveal().to_owned()),
         })
     }
 }
 
-async fn change_phone(tx: &mut Tx<'_>, tenant: TenantId, id: AgentId, input: &AgentPatch) -> Result<(), Problem> {
+/// Changes the phone; the password that was made for it, if one was.
+async fn change_phone(
+    tx: &mut Tx<'_>,
+    tenant: TenantId,
+    id: AgentId,
+    input: &AgentPatch,
+) -> Result<Option<String>, Problem> {
     let user = match (&input.sip_user, &input.sip_password) {
-        (None, None) => return Ok(()),
-        (Some(None), Some(_)) => return Err(answers::invalid("sip_password", "needs sip_user too")),
+        (None, None) => return Ok(None),
+        (Some(None), Some(_)) => return Err(answers::unfit("sip_password", "needs sip_user too")),
         (Some(user), _) => user.clone(),
         (None, Some(_)) => {
             let sql = "SELECT sip_user FROM agents WHERE tenant_id = $1 AND id = $2";
             let row = db::one(tx, sql, &[&tenant.0, &id.0]).await?;
             let user: Option<String> = row.get("sip_user");
-            let user = user.ok_or_else(|| answers::invalid("sip_password", "needs sip_user too"))?;
+            let user = user.ok_or_else(|| answers::unfit("sip_password", "needs sip_user too"))?;
             Some(SipUser::try_from(user).map_err(|error| answers::internal("read a SIP user", &error))?)
         }
     };
     let phone = Phone::new(&realm(tx, tenant).await?, user.as_ref(), input.sip_password.as_ref())?;
     let sql = "UPDATE agents SET sip_user = $3, ha1_md5 = $4, ha1_sha256 = $5 WHERE tenant_id = $1 AND id = $2";
     db::execute(tx, sql, &[&tenant.0, &id.0, &phone.user, &phone.ha1_md5, &phone.ha1_sha256]).await?;
-    Ok(())
+    Ok(phone.made)
 }
 
 async fn realm(tx: &mut Tx<'_>, tenant: TenantId) -> Result<String, Problem> {
@@ -291,6 +338,7 @@ async fn set_skills(tx: &mut Tx<'_>, tenant: TenantId, id: AgentId, skills: &Ski
     db::execute(tx, "DELETE FROM agent_skills WHERE tenant_id = $1 AND agent_id = $2", &[&tenant.0, &id.0]).await?;
     let names: Vec<&str> = skills.0.keys().map(SkillName::as_str).collect();
     let levels: Vec<i16> = skills.0.values().map(|level| i16::from(level.value())).collect();
+    skill_set::check_known(tx, tenant, "skills", &names).await?;
     let sql = "INSERT INTO agent_skills (tenant_id, agent_id, skill, level) \
                SELECT $1, $2, name, level FROM unnest($3::text[], $4::smallint[]) AS given (name, level)";
     db::execute(tx, sql, &[&tenant.0, &id.0, &names, &levels]).await?;
@@ -315,9 +363,15 @@ async fn lock(tx: &mut Tx<'_>, tenant: TenantId, id: AgentId, terms: &Terms) -> 
 }
 
 /// Marks the agent as changed, whatever part of it was, and shows it.
-async fn touched(tx: &mut Tx<'_>, tenant: TenantId, id: AgentId) -> Result<Effect, Problem> {
+/// Gives the agent another ETag, also when only its skills changed.
+async fn touch(tx: &mut Tx<'_>, tenant: TenantId, id: AgentId) -> Result<(), Problem> {
     let sql = "UPDATE agents SET updated_at = now() WHERE tenant_id = $1 AND id = $2";
     db::execute(tx, sql, &[&tenant.0, &id.0]).await?;
+    Ok(())
+}
+
+async fn touched(tx: &mut Tx<'_>, tenant: TenantId, id: AgentId) -> Result<Effect, Problem> {
+    touch(tx, tenant, id).await?;
     let (agent, etag) = read(tx, tenant, id).await?;
     Effect::changed(etag, &agent)
 }

@@ -198,6 +198,28 @@ text_field!(
 );
 
 text_field!(
+    /// A country's code (ITU-T E.164): 1 to 3 digits, the first not 0.
+    CountryCode,
+    |text| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+        if digits && (1..=3).contains(&text.len()) {
+            Ok(text)
+        } else {
+            Err(FieldError("must be 1 to 3 digits, the first not 0"))
+        }
+    }
+);
+
+text_field!(
+    /// What stands before an international or a national number: 0 to 5 digits.
+    DialPrefix,
+    |text| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit()) && text.len() <= 5;
+        if digits { Ok(text) } else { Err(FieldError("must be 0 to 5 digits")) }
+    }
+);
+
+text_field!(
     /// An address or network a carrier calls from, in its shortest form.
     Source,
     |text| canonical_source(&text).ok_or(FieldError("must be an IP address or network, as 192.0.2.7 or 192.0.2.0/24"))
@@ -277,11 +299,49 @@ secret_field!(
 );
 
 secret_field!(
-    /// A phone's password: 8 to 256 printable characters; it is typed into devices.
+    /// A phone's password: 10 to 256 printable characters, not all of a kind; see [`SipPassword::weakness`].
     SipPassword,
-    8,
-    "must be 8 to 256 printable characters"
+    10,
+    "must be 10 to 256 printable characters"
 );
+
+/// From here on a password may be of digits alone: 53 bits at random.
+const LONG_ENOUGH_CHARS: usize = 16;
+/// Fewer different characters than this are a pattern.
+const FEWEST_DIFFERENT: usize = 5;
+/// Shorter SIP users stand in any password by chance.
+const TELLING_USER_CHARS: usize = 4;
+
+impl SipPassword {
+    /// What makes it easy to guess, if anything does. Whoever knows the SIP user tries thousands a second.
+    #[must_use]
+    pub fn weakness(&self, user: &str) -> Option<&'static str> {
+        let text = self.0.to_lowercase();
+        let different: std::collections::BTreeSet<char> = text.chars().collect();
+        if different.len() < FEWEST_DIFFERENT {
+            return Some("must have at least 5 different characters");
+        }
+        if text.chars().all(|c| c.is_ascii_digit()) && text.len() < LONG_ENOUGH_CHARS {
+            return Some("must be at least 16 characters when it has only digits");
+        }
+        let user = user.to_lowercase();
+        if user.len() >= TELLING_USER_CHARS && text.contains(&user) {
+            return Some("must not contain the SIP user");
+        }
+        None
+    }
+
+    /// Draws one: 20 characters that are not taken for each other, 99 bits.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn draw() -> Result<Self, getrandom::Error> {
+        const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz123456789";
+        let mut bytes = [0_u8; 20];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()))
+    }
+}
 
 secret_field!(
     /// A password somebody presents at log-in: 1 to 256 characters.
@@ -314,6 +374,12 @@ mod tests {
         check::<Realm>(&"a.".repeat(200), false);
         check::<Did>("+4930123456", true);
         check::<Did>("+49 30", false);
+        check::<SipPassword>("12345678", false);
+        let weak = |text: &str, user: &str| SipPassword::try_from(text.to_owned()).unwrap().weakness(user).is_some();
+        assert!(weak("1234567890", "1001") && weak("aaaaaaaaaaaa", "1001") && weak("my-1001-phone", "1001"));
+        assert!(!weak("phone-secret-1", "ada") && !weak("1234567890123456", "77"));
+        let drawn = SipPassword::draw().unwrap();
+        assert!(drawn.reveal().len() == 20 && drawn.weakness("1001").is_none());
         check::<NewPassword>("short", false);
         check::<NewPassword>("long enough!", true);
         check::<NewPassword>("has\u{0}zero byte", false);

@@ -9,12 +9,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::fields::{self, Bounded};
-use super::skill_set::{Requirement, RequirementInput, Requirements};
+use super::skill_set::{self, Requirement, RequirementInput, Requirements};
 use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, Page, Paging, Query, QueuePath, TenantPath};
 use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 type RingTimeout = Bounded<1_000, 120_000>;
@@ -22,6 +23,7 @@ type WrapUp = Bounded<0, 3_600_000>;
 type WaitLimit = Bounded<1_000, 86_400_000>;
 type Capacity = Bounded<1, 100_000>;
 type ServiceLevel = Bounded<1_000, 3_600_000>;
+type BusyLimit = Bounded<1, 100>;
 
 /// What becomes of an agent who let an offer ring out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -65,6 +67,9 @@ pub struct Queue {
     pub service_level_ms: i64,
     /// What becomes of an agent who did not answer.
     pub after_no_answer: String,
+    /// Busy answers in a row after which an agent is set not ready (`busy`). Until then the agent is left alone for longer
+    /// each time.
+    pub busy_limit: i64,
 }
 
 /// A new queue.
@@ -72,7 +77,7 @@ pub struct Queue {
 #[serde(deny_unknown_fields)]
 pub struct QueueInput {
     /// The name supervisors see: 1 to 120 characters, unique in the tenant.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// The skills every interaction of the queue needs, all of them; at most 16, each of which must exist.
     #[serde(default)]
@@ -105,6 +110,10 @@ pub struct QueueInput {
     /// What becomes of an agent who did not answer; `not_ready` when left out.
     #[serde(default)]
     after_no_answer: Option<AfterNoAnswer>,
+    /// Busy answers in a row after which an agent is set not ready (`busy`); 3 when left out.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 100)]
+    busy_limit: Option<BusyLimit>,
 }
 
 /// A change of a queue; what is left out stays. Interactions that wait already keep the rules they came with.
@@ -113,23 +122,23 @@ pub struct QueueInput {
 pub struct QueuePatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// All requirements anew.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Vec<RequirementInput>>, max_items = 16)]
+    #[schema(value_type = Vec<RequirementInput>, max_items = 16)]
     requirements: Option<Requirements>,
     /// Another priority.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<u8>, minimum = 0, maximum = 100)]
+    #[schema(value_type = u8, minimum = 0, maximum = 100)]
     priority: Option<Priority>,
     /// Another ring time, milliseconds.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i64>, minimum = 1000, maximum = 120_000)]
+    #[schema(value_type = i64, minimum = 1000, maximum = 120_000)]
     ring_timeout_ms: Option<RingTimeout>,
     /// Another wrap-up, milliseconds.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i64>, minimum = 0, maximum = 3_600_000)]
+    #[schema(value_type = i64, minimum = 0, maximum = 3_600_000)]
     wrap_up_ms: Option<WrapUp>,
     /// Another limit, milliseconds, or null for none.
     #[serde(default, deserialize_with = "fields::present")]
@@ -137,20 +146,24 @@ pub struct QueuePatch {
     wait_limit_ms: Option<Option<WaitLimit>>,
     /// Another capacity.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 100_000)]
+    #[schema(value_type = i64, minimum = 1, maximum = 100_000)]
     capacity: Option<Capacity>,
     /// Another promise, milliseconds.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i64>, minimum = 1000, maximum = 3_600_000)]
+    #[schema(value_type = i64, minimum = 1000, maximum = 3_600_000)]
     service_level_ms: Option<ServiceLevel>,
     /// Another rule.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<AfterNoAnswer>)]
+    #[schema(value_type = AfterNoAnswer)]
     after_no_answer: Option<AfterNoAnswer>,
+    /// Another limit of busy answers.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = i64, minimum = 1, maximum = 100)]
+    busy_limit: Option<BusyLimit>,
 }
 
 const COLUMNS: &str = "q.id, q.name, q.priority, q.ring_timeout_ms, q.wrap_up_ms, q.wait_limit_ms, q.capacity, \
-    q.service_level_ms, q.after_no_answer, q.xmin::text AS etag, \
+    q.service_level_ms, q.after_no_answer, q.busy_limit, q.xmin::text AS etag, \
     coalesce((SELECT jsonb_agg(jsonb_build_object('skill', s.skill, 'min_level', s.min_level) ORDER BY s.skill COLLATE \"C\") \
               FROM queue_skills s WHERE s.tenant_id = q.tenant_id AND s.queue_id = q.id), '[]') AS requirements";
 
@@ -168,6 +181,7 @@ fn from_row(row: &Row) -> Result<(Queue, String), Problem> {
         capacity: row.get("capacity"),
         service_level_ms: row.get("service_level_ms"),
         after_no_answer: row.get("after_no_answer"),
+        busy_limit: row.get("busy_limit"),
     };
     Ok((queue, db::etag(row)))
 }
@@ -214,6 +228,7 @@ pub async fn create_queue(
 ) -> Result<Written, Problem> {
     let id = app.new_id(QueueId::from_parts);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Queues).await?;
         insert(tx, scope.tenant, id, &input).await?;
         set_requirements(tx, scope.tenant, id, &input.requirements).await?;
         let (queue, etag) = read(tx, scope.tenant, id).await?;
@@ -230,11 +245,13 @@ async fn insert(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueueInp
     let capacity = input.capacity.map_or(i64::from(rules.capacity), Bounded::value);
     let service = input.service_level_ms.map_or(default(rules.service_level_ms), Bounded::value);
     let after = input.after_no_answer.unwrap_or(AfterNoAnswer::NotReady).name();
+    let busy = input.busy_limit.map_or(i64::from(rules.busy_limit), Bounded::value);
     let priority = i16::from(input.priority.value());
     let sql = "INSERT INTO queues (id, tenant_id, name, priority, ring_timeout_ms, wrap_up_ms, wait_limit_ms, capacity, \
-               service_level_ms, after_no_answer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    let values: db::Values<'_, 10> =
-        [&id.0, &tenant.0, &input.name.as_str(), &priority, &ring, &wrap_up, &wait, &capacity, &service, &after];
+               service_level_ms, after_no_answer, busy_limit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let name = input.name.as_str();
+    let values: db::Values<'_, 11> =
+        [&id.0, &tenant.0, &name, &priority, &ring, &wrap_up, &wait, &capacity, &service, &after, &busy];
     db::execute(tx, sql, &values).await?;
     Ok(())
 }
@@ -265,7 +282,7 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
                ring_timeout_ms = coalesce($5, ring_timeout_ms), wrap_up_ms = coalesce($6, wrap_up_ms), \
                wait_limit_ms = CASE WHEN $7 THEN $8 ELSE wait_limit_ms END, capacity = coalesce($9, capacity), \
                service_level_ms = coalesce($10, service_level_ms), after_no_answer = coalesce($11, after_no_answer), \
-               updated_at = now() WHERE tenant_id = $1 AND id = $2";
+               busy_limit = coalesce($12, busy_limit), updated_at = now() WHERE tenant_id = $1 AND id = $2";
     let name = input.name.as_ref().map(Name::as_str);
     let priority = input.priority.map(|priority| i16::from(priority.value()));
     let ring = input.ring_timeout_ms.map(Bounded::value);
@@ -274,8 +291,9 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
     let capacity = input.capacity.map(Bounded::value);
     let service = input.service_level_ms.map(Bounded::value);
     let after = input.after_no_answer.map(AfterNoAnswer::name);
-    let values: db::Values<'_, 11> =
-        [&tenant.0, &id.0, &name, &priority, &ring, &wrap_up, &wait_given, &wait, &capacity, &service, &after];
+    let busy = input.busy_limit.map(Bounded::value);
+    let values: db::Values<'_, 12> =
+        [&tenant.0, &id.0, &name, &priority, &ring, &wrap_up, &wait_given, &wait, &capacity, &service, &after, &busy];
     db::execute(tx, sql, &values).await?;
     Ok(())
 }
@@ -313,6 +331,7 @@ async fn set_requirements(
 ) -> Result<(), Problem> {
     db::execute(tx, "DELETE FROM queue_skills WHERE tenant_id = $1 AND queue_id = $2", &[&tenant.0, &id.0]).await?;
     let names: Vec<&str> = requirements.0.iter().map(|need| need.skill.as_str()).collect();
+    skill_set::check_known(tx, tenant, "requirements", &names).await?;
     let levels: Vec<i16> = requirements.0.iter().map(|need| i16::from(need.min_level.value())).collect();
     let sql = "INSERT INTO queue_skills (tenant_id, queue_id, skill, min_level) \
                SELECT $1, $2, name, level FROM unnest($3::text[], $4::smallint[]) AS given (name, level)";

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// A route.
@@ -50,11 +51,11 @@ pub struct RouteInput {
 pub struct RoutePatch {
     /// Another number.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z+*#._-]+$")]
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z+*#._-]+$")]
     did: Option<Did>,
     /// Another queue.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Uuid>)]
+    #[schema(value_type = Uuid)]
     queue: Option<QueueId>,
     /// Another trunk, or null for any.
     #[serde(default, deserialize_with = "fields::present")]
@@ -112,6 +113,7 @@ pub async fn create_route(
 ) -> Result<Written, Problem> {
     let id = app.new_id(RouteId::from_parts);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Routes).await?;
         let sql = format!(
             "INSERT INTO routes (id, tenant_id, did, queue_id, trunk_id) VALUES ($1, $2, $3, $4, $5) RETURNING {COLUMNS}"
         );

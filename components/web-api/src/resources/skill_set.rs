@@ -2,28 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use ringdown_domain::{MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, SkillLevel, SkillName, SkillRequirement};
-use serde::{Deserialize, Deserializer, Serialize};
+use ringdown_domain::{MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, SkillLevel, SkillName, SkillRequirement, TenantId};
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+
+pub use ringdown_live_views::Requirement;
 
 use super::fields::Object;
-
-/// One skill needed, at a minimum level.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Requirement {
-    /// The skill's name.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._-]+$")]
-    pub skill: String,
-    /// The weakest level that will do, 1 to 10.
-    #[schema(minimum = 1, maximum = 10)]
-    pub min_level: u8,
-}
-
-impl From<SkillRequirement> for Requirement {
-    fn from(requirement: SkillRequirement) -> Self {
-        Self { skill: requirement.skill.into(), min_level: requirement.min_level.value() }
-    }
-}
+use crate::answers;
+use crate::db::{self, Tx};
+use crate::problem::Problem;
 
 /// One skill asked for.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -37,6 +26,9 @@ pub struct RequirementInput {
     #[schema(value_type = u8, minimum = 1, maximum = 10)]
     pub min_level: SkillLevel,
 }
+
+/// Said of requirements that name a skill twice.
+pub const EACH_SKILL_ONCE: &str = "must name each skill once";
 
 /// At most 16 requirements, each skill once, sorted.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +44,7 @@ impl<'de> Deserialize<'de> for Requirements {
         let count = inputs.len();
         let by_skill: BTreeMap<_, _> = inputs.into_iter().map(|Object(input)| (input.skill, input.min_level)).collect();
         if by_skill.len() != count {
-            return Err(D::Error::custom("must name each skill once"));
+            return Err(D::Error::custom(EACH_SKILL_ONCE));
         }
         Ok(Self(by_skill.into_iter().map(|(skill, min_level)| SkillRequirement { skill, min_level }).collect()))
     }
@@ -62,6 +54,18 @@ impl<'de> Deserialize<'de> for Requirements {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SkillLevels(pub BTreeMap<SkillName, SkillLevel>);
 
+/// Skill to level, with the bounds of both.
+#[must_use]
+pub fn levels_schema() -> utoipa::openapi::Object {
+    let level = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(10));
+    let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9A-Za-z._-]{1,64}$")).build();
+    ObjectBuilder::new()
+        .property_names(Some(name))
+        .additional_properties(Some(level))
+        .max_properties(Some(MAX_SKILLS_PER_AGENT))
+        .build()
+}
+
 impl<'de> Deserialize<'de> for SkillLevels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let skills = BTreeMap::deserialize(deserializer)?;
@@ -70,6 +74,21 @@ impl<'de> Deserialize<'de> for SkillLevels {
         }
         Ok(Self(skills))
     }
+}
+
+/// Names the skills that the tenant does not have.
+///
+/// # Errors
+/// 422 with the field and the skills.
+pub async fn check_known(tx: &mut Tx<'_>, tenant: TenantId, field: &str, names: &[&str]) -> Result<(), Problem> {
+    let sql = "SELECT asked FROM unnest($2::text[]) AS asked \
+               WHERE NOT EXISTS (SELECT 1 FROM skills s WHERE s.tenant_id = $1 AND s.name = asked) LIMIT 10";
+    let unknown: Vec<String> = db::all(tx, sql, &[&tenant.0, &names]).await?.iter().map(|row| row.get("asked")).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("the tenant has no skill {}", unknown.join(", "));
+    Err(answers::unprocessable("reference", detail.clone()).field(field, detail))
 }
 
 #[cfg(test)]

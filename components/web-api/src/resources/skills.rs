@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fields::{self, Description};
-use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, Page, Paging, Query, SkillPath, TenantPath};
+use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, NamePaging, Page, Query, SkillPath, TenantPath};
 use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Work};
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// A skill.
@@ -32,7 +33,7 @@ pub struct SkillInput {
     name: SkillName,
     /// What it means, for people: at most 500 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 500)]
+    #[schema(value_type = Option<String>, max_length = 500, pattern = "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]*$")]
     description: Option<Description>,
 }
 
@@ -42,7 +43,7 @@ pub struct SkillInput {
 pub struct SkillPatch {
     /// Another description.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, max_length = 500)]
+    #[schema(value_type = String, max_length = 500, pattern = "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]*$")]
     description: Option<Description>,
 }
 
@@ -62,12 +63,12 @@ fn from_row(row: &Row) -> (Skill, String) {
 }
 
 /// Lists skills by name.
-#[utoipa::path(get, path = "/tenants/{tenant}/skills", tag = "skills", params(TenantPath, Paging),
+#[utoipa::path(get, path = "/tenants/{tenant}/skills", tag = "skills", params(TenantPath, NamePaging),
     responses((status = 200, description = "A page.", body = Page<Skill>)))]
 pub async fn list_skills(
     State(app): State<App>,
     scope: InTenant<Work>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<NamePaging>,
 ) -> Result<Json<Page<Skill>>, Problem> {
     let limit = paging.limit.unwrap_or_default();
     let after = match paging.cursor {
@@ -106,6 +107,7 @@ pub async fn create_skill(
     Change { input, terms }: Change<SkillInput>,
 ) -> Result<Written, Problem> {
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Skills).await?;
         let description = input.description.as_ref().map_or("", Description::as_str);
         let sql = "INSERT INTO skills (tenant_id, name, description) VALUES ($1, $2, $3) \
                    RETURNING name, description, xmin::text AS etag";

@@ -11,7 +11,6 @@ use super::fields::{self, Realm};
 use crate::answers::{self, ChangeHeaders, IdempotencyHeader, Json, Page, Paging, Query, TenantPath};
 use crate::app::App;
 use crate::auth::access::{Administer, Caller, InTenant, Install, Work};
-use crate::auth::sessions;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
 use crate::writes::{self, Change, Effect, Terms, Written};
@@ -32,10 +31,10 @@ pub struct Tenant {
 #[serde(deny_unknown_fields)]
 pub struct TenantInput {
     /// Its name: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// Its SIP realm, as `agents.example.com`; capitals are folded.
-    #[schema(value_type = String, min_length = 1, max_length = 253)]
+    #[schema(value_type = String, min_length = 1, max_length = 253, pattern = "^[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?(\\.[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?)*$")]
     realm: Realm,
 }
 
@@ -45,7 +44,7 @@ pub struct TenantInput {
 pub struct TenantPatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
 }
 
@@ -131,7 +130,6 @@ pub async fn delete_tenant(State(app): State<App>, scope: InTenant<Install>, ter
         Ok(Effect::removed())
     })?;
     app.known_tenants.forget(scope.tenant);
-    sessions::end_where(&app, |session| session.tenant == Some(scope.tenant)).await?;
     Ok(written)
 }
 

@@ -1,8 +1,9 @@
 //! API tokens: for programs that act as a user. Shown once, stored as their SHA-256, revoked at once.
 
 use axum::extract::State;
-use ringdown_domain::{Name, UserId};
+use ringdown_domain::{Name, TenantId, UserId};
 use ringdown_pg_store::Row;
+use ringdown_redis_store::session;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -12,10 +13,10 @@ use crate::answers::{self, Id, IdempotencyHeader, Json, Page, TokenPath, UserPat
 use crate::app::App;
 use crate::auth::access::ForUser;
 use crate::auth::principal::Principal;
-use crate::auth::sessions;
 use crate::auth::token::Token;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// The most tokens of one user.
@@ -52,7 +53,7 @@ pub struct NewApiToken {
 #[serde(deny_unknown_fields)]
 pub struct ApiTokenInput {
     /// What it is for: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// How long it lives, seconds: a minute to two years; without end when left out.
     #[serde(default)]
@@ -104,6 +105,9 @@ pub async fn create_token(
     writes::make!(app, who, None, terms, |tx| {
         lock_user(tx, &who, user).await?;
         check_count(tx, user).await?;
+        if let Some(tenant) = tenant_of(tx, user).await? {
+            quotas::check_row(&app, tx, tenant, Quota::ApiTokens).await?;
+        }
         let seconds = input.expires_in_s.map(|seconds| f64::from(i32::try_from(seconds.value()).unwrap_or(i32::MAX)));
         let sql = format!(
             "INSERT INTO api_tokens (id, user_id, name, token_sha256, expires_at) \
@@ -129,18 +133,15 @@ pub async fn delete_token(
     Id(token): Id<Uuid>,
     terms: Terms,
 ) -> Result<Written, Problem> {
-    let sql = "SELECT token_sha256 FROM api_tokens WHERE user_id = $1 AND id = $2";
-    let rows = db::query(&app, "read_tokens", sql, &[&user.0, &token]).await?;
-    let written = writes::make!(app, who, None, terms, |tx| {
+    writes::make!(app, who, None, terms, |tx| {
         lock_user(tx, &who, user).await?;
-        let removed =
-            db::execute(tx, "DELETE FROM api_tokens WHERE user_id = $1 AND id = $2", &[&user.0, &token]).await?;
-        if removed == 0 { Err(answers::not_found("token")) } else { Ok(Effect::removed()) }
-    })?;
-    if let Some(row) = rows.first() {
-        sessions::end_digest(&app, row.get("token_sha256")).await?;
-    }
-    Ok(written)
+        let sql = "DELETE FROM api_tokens WHERE user_id = $1 AND id = $2 RETURNING token_sha256";
+        let removed = db::maybe(tx, sql, &[&user.0, &token]).await?.ok_or_else(|| answers::not_found("token"))?;
+        // Before the commit: should it fail, the token is looked up in PostgreSQL until Redis has forgotten this.
+        let digest: &str = removed.get("token_sha256");
+        session::revoke(&app.redis, digest, user).await.map_err(|error| answers::store_problem(&error))?;
+        Ok(Effect::removed())
+    })
 }
 
 /// Holds the user for this transaction; one of another tenant does not exist for the caller.
@@ -149,6 +150,11 @@ async fn lock_user(tx: &mut Tx<'_>, who: &Principal, user: UserId) -> Result<(),
     let sql = "SELECT 1 FROM users WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) FOR UPDATE";
     let known = db::maybe(tx, sql, &[&user.0, &own]).await?;
     known.map(drop).ok_or_else(|| answers::not_found("user"))
+}
+
+async fn tenant_of(tx: &mut Tx<'_>, user: UserId) -> Result<Option<TenantId>, Problem> {
+    let row = db::one(tx, "SELECT tenant_id FROM users WHERE id = $1", &[&user.0]).await?;
+    Ok(row.get::<_, Option<Uuid>>("tenant_id").map(TenantId))
 }
 
 async fn check_count(tx: &mut Tx<'_>, user: UserId) -> Result<(), Problem> {

@@ -5,14 +5,16 @@ use ringdown_domain::{Name, TenantId, TrunkId};
 use ringdown_pg_store::Row;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
 use uuid::Uuid;
 
-use super::fields::{self, AtMost, Bounded, Source};
+use super::fields::{self, AtMost, Bounded, CountryCode, DialPrefix, Source};
 use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, Page, Paging, Query, TenantPath, TrunkPath};
 use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 type Capacity = Bounded<1, 10_000>;
@@ -29,6 +31,12 @@ pub struct Trunk {
     pub sources: Vec<String>,
     /// Most calls at once.
     pub capacity: i32,
+    /// The country whose national numbers the carrier sends; null: they stay as they are.
+    pub country_code: Option<String>,
+    /// What stands before a number with its country's code, beside `+`.
+    pub international_prefix: String,
+    /// What stands before a number of the country itself.
+    pub national_prefix: String,
 }
 
 /// A new trunk.
@@ -36,15 +44,28 @@ pub struct Trunk {
 #[serde(deny_unknown_fields)]
 pub struct TrunkInput {
     /// The name administrators see: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// Addresses or networks the carrier calls from, as `192.0.2.7` or `192.0.2.0/24`; 1 to 32.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 32)]
+    #[schema(schema_with = sources_schema)]
     sources: Sources,
     /// Most calls at once, 1 to 10,000; 100 when left out.
     #[serde(default)]
     #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000)]
     capacity: Option<Capacity>,
+    /// The country whose national numbers the carrier sends, as `49`: dialled and calling numbers are brought into the form
+    /// `+4930123456` by it. Left out: national forms stay as they are.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,2}$")]
+    country_code: Option<CountryCode>,
+    /// What stands before a number with its country's code, beside `+`; `00` when left out, empty for nothing.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{0,5}$")]
+    international_prefix: Option<DialPrefix>,
+    /// What stands before a number of the country itself; `0` when left out, empty for nothing.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{0,5}$")]
+    national_prefix: Option<DialPrefix>,
 }
 
 /// A change of a trunk; what is left out stays.
@@ -53,24 +74,60 @@ pub struct TrunkInput {
 pub struct TrunkPatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// All sources anew.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 32)]
+    #[schema(schema_with = sources_schema)]
     sources: Option<Sources>,
     /// Another capacity.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<i32>, minimum = 1, maximum = 10_000)]
+    #[schema(value_type = i32, minimum = 1, maximum = 10_000)]
     capacity: Option<Capacity>,
+    /// Another country, or null for none.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = Option<String>, pattern = "^[1-9][0-9]{0,2}$")]
+    country_code: Option<Option<CountryCode>>,
+    /// Another international prefix.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = String, pattern = "^[0-9]{0,5}$")]
+    international_prefix: Option<DialPrefix>,
+    /// Another national prefix.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = String, pattern = "^[0-9]{0,5}$")]
+    national_prefix: Option<DialPrefix>,
 }
 
-const COLUMNS: &str = "id, name, sources, capacity, xmin::text AS etag";
+const COLUMNS: &str =
+    "id, name, sources, capacity, country_code, international_prefix, national_prefix, xmin::text AS etag";
 
 fn from_row(row: &Row) -> (Trunk, String) {
-    let trunk =
-        Trunk { id: row.get("id"), name: row.get("name"), sources: row.get("sources"), capacity: row.get("capacity") };
+    let trunk = Trunk {
+        id: row.get("id"),
+        name: row.get("name"),
+        sources: row.get("sources"),
+        capacity: row.get("capacity"),
+        country_code: row.get("country_code"),
+        international_prefix: row.get("international_prefix"),
+        national_prefix: row.get("national_prefix"),
+    };
     (trunk, db::etag(row))
+}
+
+/// An IPv4 network of 8 bits or more, and an IPv6 network of 16 or more in the two forms that people write.
+const V4_NETWORK: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/\
+    (8|9|[12][0-9]|3[0-2])$";
+const V6_NETWORK: &str = "^(([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}:){1,6}:)/\
+    (1[6-9]|[2-9][0-9]|1[01][0-9]|12[0-8])$";
+
+fn sources_schema() -> utoipa::openapi::Array {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let source = AnyOfBuilder::new()
+        .item(text().format(Some(SchemaFormat::Custom("ipv4".to_owned()))))
+        .item(text().format(Some(SchemaFormat::Custom("ipv6".to_owned()))))
+        .item(text().pattern(Some(V4_NETWORK)))
+        .item(text().pattern(Some(V6_NETWORK)));
+    ArrayBuilder::new().items(source).min_items(Some(1)).max_items(Some(32)).build()
 }
 
 fn texts(sources: &Sources) -> Result<Vec<String>, Problem> {
@@ -131,11 +188,20 @@ pub async fn create_trunk(
     let id = app.new_id(TrunkId::from_parts);
     let sources = texts(&input.sources)?;
     let capacity = number(input.capacity.unwrap_or(Bounded::clamped(100)));
+    let plan = ringdown_domain::NumberPlan::default();
+    let country = input.country_code.as_ref().map(CountryCode::as_str);
+    let international = input.international_prefix.as_ref().map_or(&*plan.international_prefix, DialPrefix::as_str);
+    let national = input.national_prefix.as_ref().map_or(&*plan.national_prefix, DialPrefix::as_str);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
+        quotas::check_row(&app, tx, scope.tenant, Quota::Trunks).await?;
+        refuse_own_addresses(&app, tx, &sources).await?;
         let sql = format!(
-            "INSERT INTO trunks (id, tenant_id, name, sources, capacity) VALUES ($1, $2, $3, $4, $5) RETURNING {COLUMNS}"
+            "INSERT INTO trunks (id, tenant_id, name, sources, capacity, country_code, international_prefix, national_prefix) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {COLUMNS}"
         );
-        let values: db::Values<'_, 5> = [&id.0, &scope.tenant.0, &input.name.as_str(), &sources, &capacity];
+        let name = input.name.as_str();
+        let values: db::Values<'_, 8> =
+            [&id.0, &scope.tenant.0, &name, &sources, &capacity, &country, &international, &national];
         let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
         Effect::created(format!("/api/v1/tenants/{}/trunks/{id}", scope.tenant), etag, &trunk)
     })
@@ -154,13 +220,24 @@ pub async fn patch_trunk(
     let sources = input.sources.as_ref().map(texts).transpose()?;
     let capacity = input.capacity.map(number);
     let name = input.name.as_ref().map(Name::as_str);
+    let country_given = input.country_code.is_some();
+    let country = input.country_code.as_ref().and_then(Option::as_ref).map(CountryCode::as_str);
+    let international = input.international_prefix.as_ref().map(DialPrefix::as_str);
+    let national = input.national_prefix.as_ref().map(DialPrefix::as_str);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
         lock(tx, scope.tenant, id, &terms).await?;
+        if let Some(sources) = &sources {
+            refuse_own_addresses(&app, tx, sources).await?;
+        }
         let sql = format!(
             "UPDATE trunks SET name = coalesce($3, name), sources = coalesce($4, sources), \
-             capacity = coalesce($5, capacity), updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
+             capacity = coalesce($5, capacity), country_code = CASE WHEN $6 THEN $7 ELSE country_code END, \
+             international_prefix = coalesce($8, international_prefix), \
+             national_prefix = coalesce($9, national_prefix), \
+             updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
         );
-        let values: db::Values<'_, 5> = [&scope.tenant.0, &id.0, &name, &sources, &capacity];
+        let values: db::Values<'_, 9> =
+            [&scope.tenant.0, &id.0, &name, &sources, &capacity, &country_given, &country, &international, &national];
         let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
         Effect::changed(etag, &trunk)
     })
@@ -189,6 +266,19 @@ pub async fn delete_trunk(
         db::execute(tx, "DELETE FROM trunks WHERE tenant_id = $1 AND id = $2", &values).await?;
         Ok(Effect::removed())
     })
+}
+
+/// Calls from our own addresses are agents' phones and other nodes, never a carrier. Overlaps between trunks are the schema's
+/// to refuse, which sees them whoever writes at the same time.
+async fn refuse_own_addresses(app: &App, tx: &mut Tx<'_>, sources: &[String]) -> Result<(), Problem> {
+    let renderers = ringdown_redis_store::renderers(&app.redis, app.clock.now()).await;
+    let renderers = renderers.map_err(|error| answers::store_problem(&error))?;
+    let own: Vec<String> = renderers.values().flat_map(|sign| sign.addresses.iter().map(ToString::to_string)).collect();
+    let sql = "SELECT 1 FROM unnest($1::text[]) AS own, unnest($2::text[]) AS asked WHERE own::inet && asked::inet LIMIT 1";
+    match db::maybe(tx, sql, &[&own, &sources]).await? {
+        Some(_) => Err(db::source_taken()),
+        None => Ok(()),
+    }
 }
 
 async fn lock(tx: &mut Tx<'_>, tenant: TenantId, id: TrunkId, terms: &Terms) -> Result<(), Problem> {

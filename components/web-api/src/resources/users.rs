@@ -17,6 +17,7 @@ use crate::auth::principal::{Principal, Role};
 use crate::auth::sessions;
 use crate::db::{self, Tx};
 use crate::problem::Problem;
+use crate::quotas::{self, Quota};
 use crate::writes::{self, Change, Effect, Terms, Written};
 
 /// A user.
@@ -41,13 +42,13 @@ pub struct User {
 #[serde(deny_unknown_fields)]
 pub struct UserInput {
     /// The log-in name: 1 to 64 of `a-z 0-9 . _ @ + -`; capitals are folded.
-    #[schema(value_type = String, min_length = 1, max_length = 64)]
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[0-9A-Za-z._@+-]+$")]
     login: Login,
     /// The name others see: 1 to 120 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Name,
     /// The password: 10 to 256 characters; never shown.
-    #[schema(value_type = String, min_length = 10, max_length = 256, write_only)]
+    #[schema(value_type = String, min_length = 10, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$", write_only)]
     password: NewPassword,
     /// What the user may do.
     role: Role,
@@ -67,15 +68,15 @@ pub struct UserInput {
 pub struct UserPatch {
     /// Another name.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 120)]
+    #[schema(value_type = String, min_length = 1, max_length = 120, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: Option<Name>,
     /// Another password.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<String>, min_length = 10, max_length = 256, write_only)]
+    #[schema(value_type = String, min_length = 10, max_length = 256, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$", write_only)]
     password: Option<NewPassword>,
     /// Another role.
     #[serde(default, deserialize_with = "fields::present")]
-    #[schema(value_type = Option<Role>)]
+    #[schema(value_type = Role)]
     role: Option<Role>,
     /// Another agent, or null for none.
     #[serde(default, deserialize_with = "fields::present")]
@@ -98,7 +99,7 @@ pub struct UserFilter {
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
     limit: Option<answers::Limit>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 200)]
+    #[param(format = Uuid)]
     cursor: Option<String>,
 }
 
@@ -167,6 +168,9 @@ pub async fn create_user(
     let hash =
         app.passwords.hash(input.password.reveal().to_owned()).await.map_err(|e| sessions::hasher_problem(&e))?;
     writes::make!(app, caller.who, None, terms, |tx| {
+        if let Some(tenant) = tenant {
+            quotas::check_row(&app, tx, tenant, Quota::Users).await?;
+        }
         let sql = format!(
             "INSERT INTO users (id, login, name, password_hash, role, tenant_id, agent_id) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {COLUMNS}"
@@ -196,7 +200,7 @@ pub async fn patch_user(
         }
         None => None,
     };
-    let written = writes::make!(app, caller.who, None, terms, |tx| {
+    writes::make!(app, caller.who, None, terms, |tx| {
         let before = lock(tx, &caller.who, id, &terms).await?;
         let role = input.role.map_or(before.role, |role| role.name().to_owned());
         let agent = input.agent.unwrap_or(before.agent.map(AgentId));
@@ -213,11 +217,7 @@ pub async fn patch_user(
         let agent = agent.map(|agent| agent.0);
         let (user, etag) = from_row(&db::one(tx, &sql, &[&id.0, &name, &hash, &role, &agent]).await?);
         Effect::changed(etag, &user)
-    })?;
-    if input.password.is_some() || input.role.is_some() || input.agent.is_some() {
-        sessions::end_where(&app, |session| session.user == id).await?;
-    }
-    Ok(written)
+    })
 }
 
 /// Removes a user; the log-ins and API tokens end. Nobody removes themselves, so the last administrator stays.
@@ -232,13 +232,11 @@ pub async fn delete_user(
     if id == caller.who.user {
         return Err(answers::conflict("own_user", "nobody removes the own user"));
     }
-    let written = writes::make!(app, caller.who, None, terms, |tx| {
+    writes::make!(app, caller.who, None, terms, |tx| {
         lock(tx, &caller.who, id, &terms).await?;
         db::execute(tx, "DELETE FROM users WHERE id = $1", &[&id.0]).await?;
         Ok(Effect::removed())
-    })?;
-    sessions::end_where(&app, |session| session.user == id).await?;
-    Ok(written)
+    })
 }
 
 /// The tenant of a new user: the own one for a tenant's administrator, the named one for the installation's.
@@ -246,7 +244,7 @@ fn tenant_of_new(who: &Principal, wanted: Option<TenantId>) -> Result<Option<Ten
     match (who.tenant, wanted) {
         (None, wanted) => Ok(wanted),
         (Some(own), Some(wanted)) if own == wanted => Ok(Some(own)),
-        (Some(_), Some(_)) => Err(answers::invalid("tenant", "must be a tenant you administer")),
+        (Some(_), Some(_)) => Err(answers::unfit("tenant", "must be a tenant you administer")),
         (Some(own), None) => Ok(Some(own)),
     }
 }
@@ -254,13 +252,14 @@ fn tenant_of_new(who: &Principal, wanted: Option<TenantId>) -> Result<Option<Ten
 fn check_shape(role: Role, tenant: Option<TenantId>, agent: Option<AgentId>) -> Result<(), Problem> {
     match (role, tenant, agent) {
         (Role::Agent, Some(_), Some(_)) | (Role::Supervisor, Some(_), _) | (Role::Administrator, _, None) => Ok(()),
-        (Role::Agent | Role::Supervisor, None, _) => Err(answers::invalid("tenant", "is needed with this role")),
-        (Role::Agent, Some(_), None) => Err(answers::invalid("agent", "is needed with the role agent")),
-        (Role::Administrator, _, Some(_)) => Err(answers::invalid("agent", "is not for administrators")),
+        (Role::Agent | Role::Supervisor, None, _) => Err(answers::unfit("tenant", "is needed with this role")),
+        (Role::Agent, Some(_), None) => Err(answers::unfit("agent", "is needed with the role agent")),
+        (Role::Administrator, _, Some(_)) => Err(answers::unfit("agent", "is not for administrators")),
     }
 }
 
 async fn lock(tx: &mut Tx<'_>, who: &Principal, id: UserId, terms: &Terms) -> Result<User, Problem> {
+    writes::hold_user(tx, id).await?;
     let own = who.tenant.map(|tenant| tenant.0);
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) FOR UPDATE");
     let row = db::maybe(tx, &sql, &[&id.0, &own]).await?;

@@ -141,20 +141,26 @@ pub struct World {
 impl World {
     /// PostgreSQL, Redis and web-api, with the first administrator; changes do not wait for a router.
     pub async fn configuration() -> Self {
-        Self::start(false).await
+        Self::start(false, &[]).await
+    }
+
+    /// The same, with variables of web-api.
+    pub async fn configuration_with(variables: &[(&str, &str)]) -> Self {
+        Self::start(false, variables).await
     }
 
     /// The same with provisioner and router.
     pub async fn live() -> Self {
-        Self::start(true).await
+        Self::start(true, &[]).await
     }
 
-    async fn start(live: bool) -> Self {
+    async fn start(live: bool, variables: &[(&str, &str)]) -> Self {
         let redis = PrivateRedis::start(RedisOptions::default()).await.expect("Redis");
         let postgres = PrivatePostgres::start(PostgresOptions::default()).await.expect("PostgreSQL");
         init_admin(&postgres.url(), "admin", PASSWORD).await;
         let address = free_address();
         let builder = Daemon::builder(env!("CARGO_BIN_EXE_ringdown-web-api")).expect("the binary");
+        let builder = variables.iter().fold(builder, |builder, (name, value)| builder.env(*name, *value));
         let mut api = builder
             .admin("RINGDOWN_WEB_API_LISTEN", address)
             .env("RINGDOWN_REDIS_URL", redis.url())

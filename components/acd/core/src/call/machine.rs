@@ -5,17 +5,51 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::{LegEnd, judge};
 
-/// A phone that has not rung after this is dead: a live one answers 180 within a round trip.
-pub const DEAD_PHONE_MS: u64 = 2_000;
+/// A phone that has not rung so shortly before its offer ends cannot be reached. The edge, which hears the phone, reports a
+/// silent one within seconds; whatever spoke at all may take its whole ring time.
+pub const UNRUNG_MARGIN_MS: u64 = 300;
 /// A caller whose call the router has not confirmed after this is answered anyway: nobody is refused because the router is
 /// away.
 pub const ANSWER_ANYWAY_MS: u64 = 500;
 /// A leg younger than this may be missing from a listing that was taken while it was made.
 const LISTING_GRACE_MS: u64 = 3_000;
 
+/// The layout of a call record. One with another number is not read: the call is rebuilt from the listing and its interaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+struct RecordVersion;
+
+impl RecordVersion {
+    /// Members with defaults may be added under the same number.
+    const NUMBER: u8 = 1;
+}
+
+impl Default for RecordVersion {
+    /// Records from before there was a number.
+    fn default() -> Self {
+        Self
+    }
+}
+
+impl TryFrom<u8> for RecordVersion {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        if number == Self::NUMBER { Ok(Self) } else { Err(format!("a call record of version {number}")) }
+    }
+}
+
+impl From<RecordVersion> for u8 {
+    fn from(_: RecordVersion) -> Self {
+        RecordVersion::NUMBER
+    }
+}
+
 /// One inbound call. Its JSON is the call record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
+    #[serde(default)]
+    version: RecordVersion,
     /// Whose.
     pub tenant: TenantId,
     /// Its interaction.
@@ -30,8 +64,14 @@ pub struct Call {
     leg: Option<Leg>,
     /// Legs dialled so far; numbers their channels.
     legs: u32,
-    /// The offer for which both legs were joined.
+    /// The offer for which both legs were to be joined.
     joined: Option<OfferId>,
+    /// The offer for which they were joined, as Asterisk said.
+    #[serde(default)]
+    heard: Option<OfferId>,
+    /// The agent's leg ended while it was being joined: whether the caller heard anybody is not known yet.
+    #[serde(default)]
+    lost: Option<LostLeg>,
     /// The caller was answered, or is just being answered. Before, a refusal is a SIP error; afterwards it is a hang-up.
     answered: bool,
     /// What the router was told of the interaction's end. Its answer may be lost with the process that asked: a successor
@@ -50,6 +90,13 @@ pub struct End {
     pub at_ms: TimestampMs,
 }
 
+/// A leg that ended while it was being joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct LostLeg {
+    offer: OfferId,
+    at_ms: TimestampMs,
+}
+
 /// The leg to an agent's phone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leg {
@@ -61,6 +108,9 @@ pub struct Leg {
     pub channel: String,
     /// When it was dialled.
     pub dialled_at_ms: TimestampMs,
+    /// When its offer ends; none in the records of earlier versions.
+    #[serde(default)]
+    pub deadline_ms: Option<TimestampMs>,
     /// How far it is.
     pub stage: LegStage,
     /// The phone rang at some time.
@@ -110,7 +160,14 @@ pub enum Input {
     },
     /// The router ended the interaction.
     End,
-    /// The agent's phone rings.
+    /// What became of joining the legs.
+    Joined {
+        /// For which offer.
+        offer: OfferId,
+        /// They are joined; otherwise Asterisk refused, since one of them is gone.
+        done: bool,
+    },
+    /// The agent's phone rings, or says that it works on it.
     LegRinging {
         /// Its channel.
         channel: String,
@@ -160,8 +217,25 @@ pub struct Listed {
     pub leg: bool,
     /// The caller's channel is in one of the call's bridges.
     pub caller_bridged: bool,
+    /// The caller's channel is in the mixing bridge: it was joined to somebody, who may be gone.
+    pub caller_mixed: bool,
     /// Caller and leg are in the mixing bridge together.
     pub joined: bool,
+}
+
+/// What a node shows of a call whose record cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundCall {
+    /// The caller was answered.
+    pub is_answered: bool,
+    /// The caller is in the mixing bridge.
+    pub is_mixed: bool,
+    /// The interaction is connected for the leg's offer.
+    pub is_connected: bool,
+    /// The leg of the interaction's current offer, if its channel is there.
+    pub leg: Option<Leg>,
+    /// The highest number a leg of the call has; a further one must have a name of its own.
+    pub legs: u32,
 }
 
 /// What to do. Orders of one call are carried out in their order; each may be repeated.
@@ -219,17 +293,43 @@ impl Call {
         let call = Self {
             tenant,
             interaction,
+            version: RecordVersion,
             caller,
             arrived_at_ms,
             caller_here: true,
             leg: None,
             legs: 0,
             joined: None,
+            heard: None,
+            lost: None,
             answered: false,
             reported: None,
             over: false,
         };
         (call, vec![Order::Create])
+    }
+
+    /// A call whose record is not there or cannot be read, from what the node shows of it and what its interaction is doing.
+    /// Feed the interaction's state afterwards, as for every call that is taken over.
+    #[must_use]
+    pub fn rebuilt(
+        tenant: TenantId,
+        interaction: InteractionId,
+        caller: String,
+        arrived_at_ms: TimestampMs,
+        found: FoundCall,
+    ) -> Self {
+        let (mut call, _create) = Self::arrived(tenant, interaction, caller, arrived_at_ms);
+        call.answered = found.is_answered;
+        call.legs = found.legs;
+        if let Some(leg) = found.leg {
+            if found.is_connected {
+                call.joined = Some(leg.offer);
+                call.heard = found.is_mixed.then_some(leg.offer);
+            }
+            call.leg = Some(leg);
+        }
+        call
     }
 
     /// The agent's leg, if there is one.
@@ -268,8 +368,8 @@ impl Call {
         if !self.answered && !self.over {
             return Some(self.arrived_at_ms.plus_ms(ANSWER_ANYWAY_MS));
         }
-        let leg = self.leg.as_ref()?;
-        (leg.stage == LegStage::Dialling).then(|| leg.dialled_at_ms.plus_ms(DEAD_PHONE_MS))
+        let leg = self.leg.as_ref().filter(|leg| leg.stage == LegStage::Dialling)?;
+        leg.deadline_ms.map(|end| TimestampMs(end.0.saturating_sub(UNRUNG_MARGIN_MS)).max(leg.dialled_at_ms))
     }
 
     /// Takes one input; gives the orders, first one first.
@@ -281,8 +381,9 @@ impl Call {
             Input::Created { refused: None } => self.answer(&mut orders),
             Input::Created { refused: Some(cause) } => self.finish(cause, &mut orders),
             Input::Accepted { offer, accepted } => self.accepted(offer, accepted, &mut orders),
-            Input::Connect { offer } => self.connect(now, offer, &mut orders),
+            Input::Connect { offer } => self.connect(offer, &mut orders),
             Input::End => self.finish(NORMAL_CLEARING, &mut orders),
+            Input::Joined { offer, done } => self.join_settled(offer, done, &mut orders),
             Input::LegRinging { channel } => self.leg_ringing(&channel, &mut orders),
             Input::LegAnswered { channel } => self.leg_answered(&channel, &mut orders),
             Input::LegGone { channel, end, at_ms } => self.leg_gone(&channel, end, at_ms, &mut orders),
@@ -320,8 +421,9 @@ impl Call {
         if known || self.over || !self.caller_here || self.joined == Some(offer) {
             return;
         }
-        // An offer is a confirmation too, and may come before it.
+        // An offer is a confirmation too, and may come before it; and the router took an earlier one back.
         self.answer(orders);
+        self.take_back(orders);
         let Some(address) = address else {
             orders.push(Order::FailOffer(offer, OfferFailure::Unreachable, None));
             return;
@@ -337,6 +439,7 @@ impl Call {
             agent,
             channel,
             dialled_at_ms: now,
+            deadline_ms: Some(deadline_ms),
             stage: LegStage::Dialling,
             rang: false,
             settled: false,
@@ -377,7 +480,7 @@ impl Call {
         }
     }
 
-    fn connect(&mut self, now: TimestampMs, offer: OfferId, orders: &mut Vec<Order>) {
+    fn connect(&mut self, offer: OfferId, orders: &mut Vec<Order>) {
         if self.over || !self.caller_here || self.joined == Some(offer) {
             return;
         }
@@ -388,14 +491,57 @@ impl Call {
                 orders.push(Order::Join(leg.channel.clone()));
                 self.joined = Some(offer);
             }
-            // The agent hung up between the answer and the commit: the interaction cannot stay connected to nobody.
-            Some(_) | None => self.report(EndReason::AgentHangup, now, orders),
+            // The agent hung up before the caller was there: the caller heard nobody and goes back to the old place.
+            Some(_) | None => {
+                self.answered = true;
+                orders.push(Order::FailOffer(offer, OfferFailure::HungUp, None));
+            }
         }
     }
 
+    /// Asterisk said what became of the legs.
+    fn join_settled(&mut self, offer: OfferId, done: bool, orders: &mut Vec<Order>) {
+        if self.joined != Some(offer) || self.over {
+            return;
+        }
+        if done {
+            self.heard = Some(offer);
+        }
+        if self.lost.is_some_and(|lost| lost.offer == offer) {
+            self.decide_lost(done, orders);
+        }
+    }
+
+    /// The agent's leg ended while it was being joined: whoever was heard has had the call, who was not has not.
+    fn decide_lost(&mut self, was_joined: bool, orders: &mut Vec<Order>) {
+        let Some(lost) = self.lost.take() else { return };
+        if was_joined {
+            self.report(EndReason::AgentHangup, lost.at_ms, orders);
+            self.finish(NORMAL_CLEARING, orders);
+        } else {
+            self.take_back(orders);
+            orders.push(Order::FailOffer(lost.offer, OfferFailure::HungUp, None));
+        }
+    }
+
+    /// The router ended the offer. It does so to one that was joined only when it heard that nobody came together.
     fn withdraw(&mut self, offer: OfferId, orders: &mut Vec<Order>) {
-        if self.leg.as_ref().is_some_and(|leg| leg.offer == offer) && self.joined != Some(offer) {
+        if self.joined == Some(offer) {
+            self.take_back(orders);
+        } else if self.leg.as_ref().is_some_and(|leg| leg.offer == offer) {
             self.drop_leg(orders);
+        }
+    }
+
+    /// A caller whose connection the router took back waits again, with music.
+    fn take_back(&mut self, orders: &mut Vec<Order>) {
+        if self.joined.take().is_none() {
+            return;
+        }
+        (self.heard, self.lost) = (None, None);
+        self.drop_leg(orders);
+        if self.caller_here && !self.over {
+            orders.push(Order::AnswerWithMusic);
         }
     }
 
@@ -405,10 +551,12 @@ impl Call {
             return;
         }
         if self.joined == Some(leg.offer) {
-            self.report(EndReason::AgentHangup, at_ms, orders);
-            self.finish(NORMAL_CLEARING, orders);
+            self.lost = Some(LostLeg { offer: leg.offer, at_ms });
+            if self.heard == Some(leg.offer) {
+                self.decide_lost(true, orders);
+            }
         } else if !leg.settled {
-            let failure = if leg.stage == LegStage::Answered { OfferFailure::Rejected } else { judge(end, leg.rang) };
+            let failure = if leg.stage == LegStage::Answered { OfferFailure::HungUp } else { judge(end, leg.rang) };
             orders.push(Order::FailOffer(leg.offer, failure, end.sip_code));
         }
     }
@@ -434,13 +582,28 @@ impl Call {
         {
             self.leg_gone(&known.channel, LegEnd::default(), now, orders);
         }
+        self.seen_together(now, listed);
         if !listed.caller {
             self.caller_gone(now, orders);
         } else if was_over {
             // An earlier hang-up got lost.
             orders.push(Order::HangUpCaller(NORMAL_CLEARING));
+        } else if self.lost.is_some() {
+            self.decide_lost(listed.caller_mixed, orders);
         } else if !self.over && now.since_ms(self.arrived_at_ms) > LISTING_GRACE_MS {
             self.repair(listed, orders);
+        }
+    }
+
+    /// What a listing says about a connection whose joining nobody reported.
+    fn seen_together(&mut self, now: TimestampMs, listed: Listed) {
+        let Some(offer) = self.joined.filter(|_| !self.over) else { return };
+        if listed.joined {
+            self.heard = Some(offer);
+        }
+        // A record of before says that they were to be joined, and no leg is left.
+        if self.leg.is_none() && self.lost.is_none() {
+            self.lost = Some(LostLeg { offer, at_ms: now });
         }
     }
 

@@ -121,6 +121,7 @@ impl Router {
         let record = &mut self.agents[agent].record;
         record.status = status;
         record.status_since_ms = now;
+        record.refusals = None;
     }
 
     /// The agent, who no longer wants it, gives back what is offered.

@@ -56,7 +56,7 @@ pub struct AvailabilityChange {
     /// Skills under which the agent no longer stands. First.
     pub left: Option<Arc<[SkillName]>>,
     /// Skills under which the agent stands now, and the score: the availability clock. It may lie up to
-    /// [`super::BUSY_PAUSE_MS`] ahead. Then.
+    /// [`super::MAX_PAUSE_MS`] ahead. Then.
     pub appeared: Option<(Arc<[SkillName]>, TimestampMs)>,
 }
 

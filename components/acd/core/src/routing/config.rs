@@ -95,6 +95,7 @@ impl Router {
             state_since_ms: now,
             available_since_ms: None,
             place_since_ms: None,
+            refusals: None,
         };
         let profile = self.skills.profile(&record.skills);
         let slot = self.agents.insert(agent.id, Agent::new(record));

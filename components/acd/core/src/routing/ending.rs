@@ -123,6 +123,7 @@ impl Router {
         let now = self.now();
         let record = &mut self.agents[agent].record;
         record.state_since_ms = now;
+        record.refusals = None;
         if wrap_up_ms == 0 {
             record.state = AgentState::Idle;
             self.settle_agent(agent, now);

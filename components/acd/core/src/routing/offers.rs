@@ -1,12 +1,13 @@
 //! Offers: ringing, accepted, failed, rung out.
 
 use ringdown_domain::{
-    AgentState, AgentStatus, InteractionId, InteractionState, OfferFailure, OfferId, ReasonCode, TenantId, TimestampMs,
+    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, OfferFailure, OfferId, ReasonCode,
+    TenantId, TimestampMs,
 };
-use ringdown_events::{AfterNoAnswer, Done, JournalEvent, Refusal, RefusalCode};
+use ringdown_events::{AfterNoAnswer, Done, JournalEvent, QueueRules, Refusal, RefusalCode, RefusalRow};
 
 use super::timers::Timer;
-use super::{BUSY_PAUSE_MS, Router, refuse};
+use super::{BUSY_PAUSE_MS, MAX_PAUSE_MS, Router, refuse};
 
 /// Where offers get their identities: from the time, the epoch of the router's lease and a counter. No two routers of a
 /// tenant share an epoch, so no two offers share an identity, and none needs a random source.
@@ -104,6 +105,15 @@ impl Router {
                 self.fail_open_offer(interaction, failure, sip_code);
                 Ok(Done::Changed)
             }
+            // The agent's phone was answered, and hung up before the caller was joined: the caller has had nobody yet.
+            InteractionState::Connected { agent, offer: taken, .. }
+                if taken == offer
+                    && failure == OfferFailure::HungUp
+                    && self.interactions[interaction].record.delivery == Delivery::Ring =>
+            {
+                self.take_back(interaction, agent, offer, sip_code);
+                Ok(Done::Changed)
+            }
             InteractionState::Connected { .. }
             | InteractionState::Ended { .. }
             | InteractionState::Offered { .. }
@@ -113,25 +123,58 @@ impl Router {
 
     /// The open offer of an interaction came to nothing; the agent bears what the failure means.
     pub(super) fn fail_open_offer(&mut self, interaction: u32, failure: OfferFailure, sip_code: Option<u16>) {
-        let record = &self.interactions[interaction].record;
-        let rules = record.queue.and_then(|queue| self.queues.get(&queue)).and_then(|queue| queue.rules.as_ref());
-        let after_no_answer = rules.map_or(AfterNoAnswer::default(), |rules| rules.after_no_answer);
-        let now = self.now();
-        let (reason, since) = match (failure, after_no_answer) {
-            (OfferFailure::Busy, _) => (None, now.plus_ms(BUSY_PAUSE_MS)),
-            (OfferFailure::NoAnswer, AfterNoAnswer::StayReady) => (None, now),
-            (OfferFailure::NoAnswer, AfterNoAnswer::NotReady) => (Some(ReasonCode::RONA), now),
-            (OfferFailure::Rejected, _) => (Some(ReasonCode::REJECTED), now),
-            (OfferFailure::Unreachable, _) => (Some(ReasonCode::UNREACHABLE), now),
-        };
-        if let Some(reason) = reason
-            && let Some(agent) = self.offered_agent(interaction)
-        {
-            let record = &mut self.agents[agent].record;
-            record.status = AgentStatus::NotReady { reason: ReasonCode::known(reason) };
-            record.status_since_ms = now;
-        }
+        let agent = self.offered_agent(interaction);
+        let since = agent.map_or(self.now(), |agent| self.bear(agent, interaction, failure));
         self.withdraw_offer(interaction, failure, sip_code, since);
+    }
+
+    /// What a failed offer means for its agent: another status, or a pause that grows with each failure in a row. Gives the
+    /// clock with which the agent stands in the line again.
+    fn bear(&mut self, agent: u32, interaction: u32, failure: OfferFailure) -> TimestampMs {
+        let now = self.now();
+        let queue = self.interactions[interaction].record.queue;
+        let rules = queue.and_then(|queue| self.queues.get(&queue)).and_then(|queue| queue.rules.as_ref());
+        let record = &mut self.agents[agent].record;
+        let before = record.refusals.filter(|row| row.failure == failure).map_or(0, |row| row.count);
+        let count = before.saturating_add(1);
+        record.refusals = Some(RefusalRow { failure, count });
+        match after_failure(failure, count, rules) {
+            AfterFailure::NotReady(reason) => {
+                record.status = AgentStatus::NotReady { reason: ReasonCode::known(reason) };
+                record.status_since_ms = now;
+                now
+            }
+            AfterFailure::Pause(pause_ms) => now.plus_ms(pause_ms),
+        }
+    }
+
+    /// A connection that never came about: the interaction goes back to its place and on to the next agent, then its agent
+    /// is free again.
+    fn take_back(&mut self, interaction: u32, agent_id: AgentId, offer: OfferId, sip_code: Option<u16>) {
+        let failure = OfferFailure::HungUp;
+        let id = self.interactions[interaction].record.id;
+        self.connected -= 1;
+        self.emit(JournalEvent::OfferFailed {
+            interaction: id,
+            agent: agent_id,
+            offer,
+            failure: Some(failure),
+            sip_code,
+        });
+        let agent = self.agents.find(agent_id);
+        let now = self.now();
+        let since = agent.map_or(now, |agent| self.bear(agent, interaction, failure));
+        if let Some(agent) = agent {
+            let person = &mut self.agents[agent].record;
+            person.state = AgentState::Idle;
+            person.state_since_ms = now;
+        }
+        self.return_to_queue(interaction);
+        match agent {
+            Some(agent) if self.agents[agent].removed => self.remove_agent(agent),
+            Some(agent) => self.settle_agent(agent, since),
+            None => {}
+        }
     }
 
     /// Ends the open offer of an interaction: the interaction goes back to its place and on to the next agent, then the agent,
@@ -203,6 +246,44 @@ impl Router {
         self.emit(JournalEvent::InteractionConnected { interaction: record });
         self.agent_changed(agent);
     }
+}
+
+/// What becomes of an agent whose offer failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AfterFailure {
+    /// Not ready, with this reason, until the agent says ready again.
+    NotReady(&'static str),
+    /// Ready, and left alone for so many milliseconds.
+    Pause(u64),
+}
+
+/// `count` is how often in a row, this time included.
+fn after_failure(failure: OfferFailure, count: u32, rules: Option<&QueueRules>) -> AfterFailure {
+    let default_rules;
+    let rules = match rules {
+        Some(rules) => rules,
+        None => {
+            default_rules = QueueRules::default();
+            &default_rules
+        }
+    };
+    match (failure, rules.after_no_answer) {
+        (OfferFailure::Busy, _) if count >= rules.busy_limit => AfterFailure::NotReady(ReasonCode::BUSY),
+        (OfferFailure::Busy, _) => AfterFailure::Pause(pause_ms(count)),
+        // No fault of the agent's the first time; a phone that picks up and hangs up by itself is not rung in a loop.
+        (OfferFailure::HungUp, _) | (OfferFailure::NoAnswer, AfterNoAnswer::StayReady) => {
+            AfterFailure::Pause(pause_ms(count - 1))
+        }
+        (OfferFailure::NoAnswer, AfterNoAnswer::NotReady) => AfterFailure::NotReady(ReasonCode::RONA),
+        (OfferFailure::Rejected, _) => AfterFailure::NotReady(ReasonCode::REJECTED),
+        (OfferFailure::Unreachable, _) => AfterFailure::NotReady(ReasonCode::UNREACHABLE),
+    }
+}
+
+/// 0, then [`BUSY_PAUSE_MS`], then twice as long each time.
+fn pause_ms(times: u32) -> u64 {
+    let doublings = times.saturating_sub(1).min(16);
+    if times == 0 { 0 } else { (BUSY_PAUSE_MS << doublings).min(MAX_PAUSE_MS) }
 }
 
 fn stale<T>() -> Result<T, Refusal> {

@@ -4,7 +4,7 @@
 //! right and counted, never trusted: an agent without the interaction the record names is free, an interaction without its
 //! agent waits again or, if they talked, has failed.
 
-use ringdown_domain::{AgentState, AgentStatus, EndReason, InteractionState, TimestampMs};
+use ringdown_domain::{AgentState, AgentStatus, EndReason, InteractionId, InteractionState, TimestampMs};
 use ringdown_events::{AgentRecord, CompiledConfig, InteractionRecord, RouterRecord};
 
 use super::slots::{Agent, Interaction};
@@ -16,7 +16,7 @@ impl Router {
     ///
     /// `config` may be newer than the one the records were written under. Call [`Router::apply_config`] with it at once: that
     /// does nothing when it is not, and all that follows from it when it is. Then feed the commands after the committed
-    /// position, then [`Router::tick`]. Records of ended interactions may be given too, to be answered for as ended.
+    /// position, then [`Router::tick`]. Interactions that ended are told by [`Router::remember_ended`].
     #[must_use]
     pub fn restore(
         offer_ids: OfferIds,
@@ -37,6 +37,13 @@ impl Router {
         let interactions_adrift = restored.index_interactions();
         restored.put_right(&agents_adrift, &interactions_adrift);
         restored
+    }
+
+    /// Interactions that ended under a predecessor, oldest first: they are answered for as ended, and never created again.
+    pub fn remember_ended(&mut self, ids: impl IntoIterator<Item = InteractionId>) {
+        for id in ids {
+            self.ended.insert(id);
+        }
     }
 
     fn load_agents(&mut self, agents: Vec<AgentRecord>, config: &CompiledConfig) {

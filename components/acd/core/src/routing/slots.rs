@@ -10,8 +10,9 @@ use ringdown_events::{AgentRecord, InteractionRecord};
 use super::Hashing;
 use super::waiting::{Place, SetId};
 
-/// How many ended interactions are remembered, to answer for them as ended and not as unknown. A courtesy, not state.
-const MAX_ENDED: usize = 65_536;
+/// How many ended interactions are remembered, to answer for them as ended and not as unknown, and so that none of them is
+/// created a second time: 17 minutes at 100 a second, a day at one a second.
+pub(super) const MAX_ENDED: usize = 100_000;
 
 /// An agent in its slot.
 #[derive(Debug)]

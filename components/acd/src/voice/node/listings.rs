@@ -3,14 +3,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ringdown_acd_core::call::{Input, LegStage, Listed, NORMAL_CLEARING};
+use ringdown_acd_core::call::{Input, LegStage, Listed};
+use ringdown_acd_core::node::{ListedChannel, ListedNode, Owner, StrangerOrder};
 use ringdown_domain::{EndReason, InteractionId};
 use ringdown_events::Command;
 
-use super::super::ari::owner_of;
-use super::super::event::RawChannel;
-use super::super::listing::{Listing, inbound, look};
-use super::{CatchUp, Node, Report, UNCLAIMED_LISTINGS, send};
+use super::arrivals::UNALLOCATED;
+use super::errands::send;
+use super::{CatchUp, Node, Report};
+use crate::voice::ari::owner_of;
+use crate::voice::event::RawChannel;
+use crate::voice::listing::{Listing, inbound, look};
+use crate::voice::recovery::interaction_of;
+use crate::voice::worker::channel_time;
 
 impl Node {
     pub(super) fn start_listing(&mut self) {
@@ -27,7 +32,7 @@ impl Node {
         });
     }
 
-    pub(super) async fn listed(&mut self, listing: Listing) {
+    pub(super) fn listed(&mut self, listing: Listing) {
         // The first listing after a connection: what it shows was there before, and its events are not to come.
         let first = match self.catch_up {
             CatchUp::Queue(_) => return,
@@ -48,8 +53,7 @@ impl Node {
         for (id, listed) in inputs {
             self.apply(id, Input::Listed(listed));
         }
-        self.meet_strangers(&listing, first).await;
-        self.end_unclaimed().await;
+        self.meet_strangers(&listing, first);
     }
 
     /// A leg is further than we heard: its event was lost.
@@ -66,73 +70,65 @@ impl Node {
         }
     }
 
-    /// Channels and bridges of ours that no call knows, twice in a row: callers are adopted, the rest is cleared away. The
-    /// first listing of a connection needs no second: no event about what it shows is on its way.
-    async fn meet_strangers(&mut self, listing: &Listing, first: bool) {
-        let mut strangers = HashSet::new();
-        for channel in &listing.channels {
-            if self.knows(&channel.id) {
-                continue;
-            }
-            let twice = self.strangers.contains(&channel.id);
-            if let Some(arrival) = inbound(channel) {
-                if twice || first {
-                    log::warn!(channel = channel.id.as_str(); "a caller nobody knew is taken in");
-                    self.caller_arrived(channel.id.clone(), self.shared.life.clock().now(), arrival).await;
+    /// Channels and bridges of ours that no call knows: the core says what becomes of them.
+    fn meet_strangers(&mut self, listing: &Listing, first: bool) {
+        let orders = self.strangers.listed(&ListedNode {
+            channels: listing.channels.iter().map(|channel| self.introduce(channel)).collect(),
+            bridges: listing.bridges.iter().filter_map(|bridge| self.introduce_bridge(&bridge.id)).collect(),
+            is_first: first,
+            is_partly_blind: self.configs.is_partly_blind(),
+        });
+        let (mut legs, mut bridges, mut refused, mut ended) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for order in orders {
+            match order {
+                StrangerOrder::Adopt(channel) => self.place(listing, &channel),
+                StrangerOrder::Refuse(channel) => refused.push((channel, UNALLOCATED)),
+                StrangerOrder::HangUpLeg(channel) => legs.push(channel),
+                StrangerOrder::RemoveBridge(bridge) => bridges.push(bridge),
+                StrangerOrder::EndInteraction(interaction) => {
+                    let Some(tenant) = self.expected.remove(&interaction) else { continue };
+                    log::warn!(interaction:% = interaction; "an interaction without a channel is ended");
+                    let reason = EndReason::NodeLost;
+                    ended.push((tenant, Command::EndInteraction { interaction, reason, at_ms: None }));
                 }
-            } else if owner_of(&channel.id).is_some() {
-                if twice {
-                    self.hang_up_stranger(&channel.id).await;
-                }
-            } else {
-                continue;
             }
-            strangers.insert(channel.id.clone());
         }
-        for bridge in &listing.bridges {
-            let ours = owner_of(&bridge.id).is_some_and(|id| !self.calls.contains_key(&id));
-            if !ours {
-                continue;
-            }
-            if self.strangers.contains(&bridge.id)
-                && let Err(error) = self.shared.ari.remove_bridge(&bridge.id).await
-            {
-                log::warn!(bridge = bridge.id.as_str(), error:% = error; "a bridge of no call stays");
-            }
-            strangers.insert(bridge.id.clone());
-        }
-        self.strangers = strangers;
-    }
-
-    fn knows(&self, channel: &str) -> bool {
-        let as_leg = owner_of(channel).and_then(|id| self.calls.get(&id)).and_then(|live| live.call.leg());
-        self.by_caller.contains_key(channel) || as_leg.is_some_and(|leg| leg.channel == channel)
-    }
-
-    pub(super) async fn hang_up_stranger(&self, channel: &str) {
-        self.shared.metrics.orphans.inc();
-        log::warn!(channel; "a channel of ours that no call knows is hung up");
-        if let Err(error) = self.shared.ari.hang_up(channel, NORMAL_CLEARING).await {
-            log::warn!(channel, error:% = error; "it was not hung up");
+        self.hang_up_strangers(legs);
+        self.hang_up(refused);
+        self.remove_bridges(bridges);
+        if !ended.is_empty() {
+            self.command(ended);
         }
     }
 
-    /// Interactions on this node without call and channel end: nobody will ever speak for them.
-    async fn end_unclaimed(&mut self) {
-        let calls = &self.calls;
-        self.unclaimed.retain(|id, _| !calls.contains_key(id));
-        let mut over = Vec::new();
-        for (id, (tenant, listings)) in &mut self.unclaimed {
-            *listings += 1;
-            if *listings >= UNCLAIMED_LISTINGS {
-                over.push((*id, *tenant));
-            }
+    fn introduce<'a>(&self, channel: &'a RawChannel) -> ListedChannel<'a> {
+        let id = channel.id.as_str();
+        if let Some(interaction) = owner_of(id) {
+            // One whose caller is being placed waits for that.
+            let is_awaited = self.placing.contains_key(&interaction);
+            let leg = self.calls.get(&interaction).and_then(|live| live.call.leg());
+            return ListedChannel {
+                id,
+                owner: Owner::Leg(interaction),
+                is_known: is_awaited || leg.is_some_and(|leg| leg.channel == id),
+            };
         }
-        for (interaction, tenant) in over {
-            self.unclaimed.remove(&interaction);
-            log::warn!(interaction:% = interaction; "an interaction without a channel is ended");
-            self.append(tenant, Command::EndInteraction { interaction, reason: EndReason::NodeLost, at_ms: None })
-                .await;
-        }
+        let owner = inbound(channel).map_or(Owner::Other, |arrival| {
+            let arrived = channel_time(id).unwrap_or_else(|| self.shared.life.clock().now());
+            let interaction = interaction_of(id, arrived);
+            let is_placed = self.configs.of_trunk(arrival.trunk).is_some() || self.strangers.is_expected(interaction);
+            Owner::Caller { interaction, is_placed }
+        });
+        let is_being_placed = match owner {
+            Owner::Caller { interaction, .. } => self.placing.contains_key(&interaction),
+            Owner::Leg(_) | Owner::Other => false,
+        };
+        ListedChannel { id, owner, is_known: self.by_caller.contains_key(id) || is_being_placed }
+    }
+
+    fn introduce_bridge<'a>(&self, id: &'a str) -> Option<(&'a str, InteractionId, bool)> {
+        let interaction = owner_of(id)?;
+        let is_known = self.calls.contains_key(&interaction) || self.placing.contains_key(&interaction);
+        Some((id, interaction, is_known))
     }
 }

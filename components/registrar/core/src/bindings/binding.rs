@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::flow::Flow;
+use crate::flow::Flow;
 
 /// An address of record: a user of a realm. The realm is lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,13 +56,15 @@ pub struct Binding {
     pub call_id: String,
     /// CSeq of the REGISTER.
     pub cseq: u32,
-    /// From tag of the REGISTER; empty in what an older registrar stored. A phone that was restarted counts anew under
-    /// the old Call-ID, with another tag.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// From tag of the REGISTER: another one is another life of the phone. Empty in records of versions without it.
+    #[serde(default)]
     pub from_tag: String,
+    /// UTC milliseconds of the REGISTER: the oldest goes first when there are too many. 0 in records of versions without it.
+    #[serde(default)]
+    pub registered_at_ms: u64,
     /// UTC milliseconds; not reachable from then on.
     pub expires_at_ms: u64,
-    /// How the phone is reached.
+    /// The way its REGISTER came; requests to the phone go back the same way (RFC 3581, RFC 5626).
     #[serde(flatten)]
     pub flow: Flow,
     /// Which life of which process holds the flow: a stream of another one is gone.
@@ -79,12 +81,6 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// True when a REGISTER with these marks is older than this binding, or its repeat (RFC 3261 10.3 step 7).
-    pub fn is_newer_than(&self, call_id: &str, from_tag: &str, cseq: u32) -> bool {
-        let same_phone_life = self.from_tag.is_empty() || self.from_tag == from_tag;
-        self.call_id == call_id && same_phone_life && self.cseq >= cseq
-    }
-
     /// Whole seconds left, rounded up.
     pub fn remaining_s(&self, now_ms: u64) -> u64 {
         self.expires_at_ms.saturating_sub(now_ms).div_ceil(1_000)

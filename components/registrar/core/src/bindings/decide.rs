@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::binding::Binding;
-use super::flow::Flow;
 use super::request::{ContactRequest, Contacts, RegisterRequest};
-use super::{MAX_BINDINGS, MAX_EXPIRES_S, MIN_EXPIRES_S, NAT_EXPIRES_S};
+use super::{MAX_BINDINGS, MAX_EXPIRES_S, MIN_EXPIRES_S};
+use crate::flow::Flow;
 
 /// One change to the bindings of an AOR.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Refusal {
     TooBrief,
     /// CSeq is not higher than the binding's with the same Call-ID: an old REGISTER that came late.
     OutOfOrder,
-    /// More than [`MAX_BINDINGS`] in one request.
+    /// More than [`MAX_BINDINGS`] in one REGISTER.
     TooMany,
 }
 
@@ -61,43 +61,30 @@ pub fn decide(current: &[Binding], request: &RegisterRequest, flow: Flow, holder
             contacts.iter().map(|contact| change(contact, request, flow, holder, now_ms)).collect()
         }
     };
-    let old = |change: &Change| {
-        live().any(|binding| {
-            binding.key == change.key() && binding.is_newer_than(&request.call_id, &request.from_tag, request.cseq)
-        })
-    };
+    let old = |change: &Change| live().any(|binding| binding.key == change.key() && is_late(binding, request));
     if changes.iter().any(old) {
         return Decision::Refuse(Refusal::OutOfOrder);
     }
-    match make_room(live(), changes) {
-        Some(changes) => Decision::Store(changes),
-        None => Decision::Refuse(Refusal::TooMany),
+    if changes.iter().filter(|change| matches!(change, Change::Put(_))).count() > MAX_BINDINGS {
+        return Decision::Refuse(Refusal::TooMany);
     }
+    Decision::Store(changes)
 }
 
-/// The changes, with removals of the bindings that expire first when there would be too many; none when the request alone
-/// holds too many.
-fn make_room<'a>(live: impl Iterator<Item = &'a Binding>, mut changes: Vec<Change>) -> Option<Vec<Change>> {
-    let touched: BTreeSet<&str> = changes.iter().map(Change::key).collect();
-    let mut put = BTreeSet::new();
-    for change in &changes {
-        match change {
-            Change::Put(binding) => put.insert(binding.key.as_str()),
-            Change::Remove(key) => put.remove(key.as_str()),
-        };
-    }
-    let room = MAX_BINDINGS.checked_sub(put.len())?;
-    let mut others: Vec<&Binding> = live.filter(|binding| !touched.contains(binding.key.as_str())).collect();
-    others.sort_by_key(|binding| std::cmp::Reverse((binding.expires_at_ms, &binding.key)));
-    let oldest: Vec<Change> = others.iter().skip(room).map(|binding| Change::Remove(binding.key.clone())).collect();
-    changes.extend(oldest);
-    Some(changes)
+/// An old REGISTER that came late: same Call-ID, CSeq not higher (RFC 3261 10.3 step 7). A phone that was restarted may
+/// begin to count anew with the same Call-ID; it is told by its new From tag, and it has proved who it is.
+fn is_late(binding: &Binding, request: &RegisterRequest) -> bool {
+    let same_life = binding.from_tag.is_empty() || binding.from_tag == request.from_tag;
+    binding.call_id == request.call_id && binding.cseq >= request.cseq && same_life
 }
 
-/// How long a contact is bound, seconds.
-fn granted_s(contact: &ContactRequest, flow: Flow) -> u32 {
-    let behind_nat = !flow.is_reliable() && contact.address != Some(flow.peer);
-    contact.expires_s.min(if behind_nat { NAT_EXPIRES_S } else { MAX_EXPIRES_S })
+/// The keys of the bindings that must go when an AOR has more than [`MAX_BINDINGS`]: the oldest of those that are not in
+/// `kept`. A softphone that comes with another port after each crash replaces its own past.
+pub fn surplus<'a>(bindings: &'a [Binding], kept: &BTreeSet<&str>) -> Vec<&'a str> {
+    let mut others: Vec<&Binding> = bindings.iter().filter(|binding| !kept.contains(binding.key.as_str())).collect();
+    others.sort_by(|a, b| a.registered_at_ms.cmp(&b.registered_at_ms).then_with(|| a.key.cmp(&b.key)));
+    let over = bindings.len().saturating_sub(MAX_BINDINGS);
+    others.iter().take(over).map(|binding| binding.key.as_str()).collect()
 }
 
 fn change(contact: &ContactRequest, request: &RegisterRequest, flow: Flow, holder: &str, now_ms: u64) -> Change {
@@ -112,7 +99,8 @@ fn change(contact: &ContactRequest, request: &RegisterRequest, flow: Flow, holde
         call_id: request.call_id.clone(),
         cseq: request.cseq,
         from_tag: request.from_tag.clone(),
-        expires_at_ms: now_ms + u64::from(granted_s(contact, flow)) * 1_000,
+        registered_at_ms: now_ms,
+        expires_at_ms: now_ms + u64::from(contact.expires_s.min(MAX_EXPIRES_S)) * 1_000,
         flow,
         holder: holder.to_owned(),
         user_agent: request.user_agent.clone(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::binding::{Aor, Binding};
-use super::flow::Flow;
+use crate::flow::Flow;
 
 /// A binding that went away by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

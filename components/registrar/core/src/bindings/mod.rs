@@ -6,7 +6,6 @@
 
 mod binding;
 mod decide;
-mod flow;
 mod location;
 mod request;
 
@@ -14,20 +13,15 @@ mod request;
 mod tests;
 
 pub use binding::{Aor, Binding, Quality};
-pub use decide::{Change, Decision, Refusal, decide};
-pub use flow::{Flow, Transport};
+pub use decide::{Change, Decision, Refusal, decide, surplus};
 pub use location::{Locations, Removed};
 pub use request::{ContactRequest, Contacts, RegisterRequest};
 
-/// Most bindings of one AOR: a person's phones, not a way to call the world at once. The newest replaces the one that expires
-/// first: a softphone that comes with another port after each restart leaves dead ones behind.
+/// Most bindings of one AOR: a person's phones, not a way to call the world at once.
 pub const MAX_BINDINGS: usize = 10;
 /// Shortest registration, seconds; less is answered 423.
 pub const MIN_EXPIRES_S: u32 = 60;
 /// Longest registration, seconds; more is shortened.
 pub const MAX_EXPIRES_S: u32 = 3_600;
-/// Longest registration of a phone behind NAT over UDP, seconds: it comes back before its NAT forgets it. RFC 4787 asks NATs
-/// for two minutes; many keep 60 seconds, and phones refresh at half to nine tenths of the time.
-pub const NAT_EXPIRES_S: u32 = 60;
 /// When the phone does not say, seconds.
 pub const DEFAULT_EXPIRES_S: u32 = 600;

@@ -14,30 +14,32 @@
 //! elements on the way change the latter, and common clients send their outbound proxy. What it could be used for, replay
 //! of an answer for another request, is what nonce count and nonce age limit.
 
-mod answer;
+mod credentials;
 mod nonce;
 mod replay;
 
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Algorithm, Answer, Ha1, hex};
+pub use credentials::{Algorithm, Credentials, Ha1, hex};
 pub use nonce::{NONCE_LIFETIME_MS, NonceKey};
 pub use replay::{MAX_NONCES, ReplayWindow};
 
 use subtle::ConstantTimeEq;
 
+/// User agents that give up at a challenge of an algorithm they do not know, instead of passing over it (RFC 8760 2.4): the
+/// library of baresip before 2.0 stops at the first one that is not MD5. They are offered MD5 alone, where it is offered.
+const MD5_ONLY: [&[u8]; 2] = [b"baresip v0.", b"baresip v1."];
+
 /// What a request's credentials are worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No credentials for this realm, or none we can read.
-    Missing,
     /// Wrong answer or unknown user: the two are not told apart.
     Wrong,
     /// The answer is right but its nonce is not usable (any more).
     Stale,
-    /// The user name, proved.
-    User(String),
+    /// The user is proved.
+    Right,
 }
 
 /// Checks credentials and makes challenges for all realms.
@@ -55,43 +57,41 @@ impl Digest {
         Self { key, replay: ReplayWindow::default(), offered }
     }
 
-    /// The values of the challenge's header fields, one per algorithm (RFC 8760 2.3).
-    pub fn challenges(&self, realm: &str, stale: bool, now_ms: u64, random: [u8; 8]) -> Vec<String> {
+    /// The values of the challenge's header fields, one per algorithm (RFC 8760 2.3). `agent` is who asks, by User-Agent.
+    pub fn challenges(&self, realm: &str, agent: &[u8], stale: bool, now_ms: u64, random: [u8; 8]) -> Vec<String> {
         let nonce = self.key.issue(realm, now_ms, random);
         let stale = if stale { ", stale=true" } else { "" };
         let challenge = |algorithm: &Algorithm| {
             let name = algorithm.name();
             format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}")
         };
-        self.offered.iter().map(challenge).collect()
+        let md5_alone = self.offered.contains(&Algorithm::Md5) && MD5_ONLY.iter().any(|name| agent.starts_with(name));
+        self.offered.iter().filter(|algorithm| !md5_alone || **algorithm == Algorithm::Md5).map(challenge).collect()
     }
 
-    /// Checks the credentials that `values` (of Authorization or Proxy-Authorization fields) hold for `realm`.
-    pub fn check<'a>(
-        &mut self,
-        values: impl IntoIterator<Item = &'a [u8]>,
-        method: &[u8],
-        realm: &str,
-        now_ms: u64,
-        credential: impl FnOnce(&str) -> Option<Ha1>,
-    ) -> Verdict {
-        let answer = values
-            .into_iter()
-            .filter_map(Answer::parse)
-            .find(|answer| answer.realm == realm && self.offered.contains(&answer.algorithm));
-        let Some(answer) = answer else { return Verdict::Missing };
-        let stored = credential(&answer.user);
+    /// The credentials for `realm` among `values` of Authorization or Proxy-Authorization fields; none when there are
+    /// none that answer a challenge of ours. Each offers qop, so an answer without it, which could be replayed, is none.
+    pub fn find<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>, realm: &str) -> Option<Credentials> {
+        let ours = |found: &Credentials| {
+            found.realm == realm && found.count.is_some() && self.offered.contains(&found.algorithm)
+        };
+        values.into_iter().filter_map(Credentials::parse).find(ours)
+    }
+
+    /// What credentials are worth; `stored` is what we hold of their user.
+    pub fn check(&mut self, shown: &Credentials, method: &[u8], now_ms: u64, stored: Option<Ha1>) -> Verdict {
+        // Made for everybody, so that somebody unknown takes as long.
+        let nobody = self.key.nobody(&shown.user);
         let known = stored.is_some();
-        let ha1 = stored.unwrap_or_else(|| self.key.nobody(&answer.user));
-        let expected = answer.expected(&ha1, method);
-        let right = bool::from(expected.as_bytes().ct_eq(answer.response.as_bytes()));
+        let expected = shown.expected(&stored.unwrap_or(nobody), method);
+        let right = bool::from(expected.as_bytes().ct_eq(shown.response.as_bytes()));
         if !right || !known {
             return Verdict::Wrong;
         }
-        let Some(nonce) = self.key.verify(realm, &answer.nonce, now_ms) else { return Verdict::Stale };
-        match answer.count {
-            Some(count) if !self.replay.accept(nonce, count, now_ms) => Verdict::Stale,
-            _ => Verdict::User(answer.user),
+        let Some(nonce) = self.key.verify(&shown.realm, &shown.nonce, now_ms) else { return Verdict::Stale };
+        match shown.count {
+            Some(count) if self.replay.accept(nonce, count, now_ms) => Verdict::Right,
+            Some(_) | None => Verdict::Stale,
         }
     }
 }

@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::answer::{Ha1, hex};
+use super::credentials::{Ha1, hex};
 
 /// How long a nonce may be used. Longer than a phone waits before it answers, shorter than most refreshes, so that a
 /// stolen answer is soon worthless.

@@ -1,7 +1,7 @@
 //! Known answers, nonces and nonce counts.
 
 use super::nonce::NonceId;
-use super::{Algorithm, Answer, Digest, Ha1, MAX_NONCES, NONCE_LIFETIME_MS, NonceKey, ReplayWindow, Verdict};
+use super::{Algorithm, Credentials, Digest, Ha1, MAX_NONCES, NONCE_LIFETIME_MS, NonceKey, ReplayWindow, Verdict};
 
 const BOTH: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
 
@@ -24,7 +24,7 @@ fn the_rfc_example() {
              cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\", qop=auth, response=\"{response}\"",
             algorithm.name()
         );
-        let answer = Answer::parse(value.as_bytes()).expect("readable");
+        let answer = Credentials::parse(value.as_bytes()).expect("readable");
         let ha1 = Ha1 {
             md5: Algorithm::Md5.hash(&[b"Mufasa", b"http-auth@example.org", b"Circle of Life"]),
             sha256: Algorithm::Sha256.hash(&[b"Mufasa", b"http-auth@example.org", b"Circle of Life"]),
@@ -51,9 +51,11 @@ fn credentials(nonce: &str, user: &str, count: u32) -> String {
     )
 }
 
-fn check(digest: &mut Digest, value: &str, now_ms: u64) -> Verdict {
-    let find = |user: &str| (user == "Mufasa").then(|| mufasa("r"));
-    digest.check([value.as_bytes()], b"REGISTER", "r", now_ms, find)
+/// None: no credentials for an answer to a challenge of ours.
+fn check(digest: &mut Digest, value: &str, now_ms: u64) -> Option<Verdict> {
+    let shown = digest.find([value.as_bytes()], "r")?;
+    let stored = (shown.user() == "Mufasa").then(|| mufasa("r"));
+    Some(digest.check(&shown, b"REGISTER", now_ms, stored))
 }
 
 #[test]
@@ -61,21 +63,45 @@ fn a_nonce_lives_its_time_and_its_counts_once() {
     let key = NonceKey::new([1; 32]);
     let mut digest = Digest::new(key.clone(), BOTH.to_vec());
     let nonce = key.issue("r", 1_000, [2; 8]);
-    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 1), 2_000), Verdict::User("Mufasa".into()));
-    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 1), 2_000), Verdict::Stale);
-    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 3), 2_000), Verdict::User("Mufasa".into()));
-    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 2), 2_000), Verdict::User("Mufasa".into()));
+    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 1), 2_000), Some(Verdict::Right));
+    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 1), 2_000), Some(Verdict::Stale));
+    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 3), 2_000), Some(Verdict::Right));
+    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 2), 2_000), Some(Verdict::Right));
     let late = 1_000 + NONCE_LIFETIME_MS;
-    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 4), late), Verdict::Stale);
-    assert_eq!(check(&mut digest, &credentials(&nonce, "Nobody", 5), 2_000), Verdict::Wrong);
-    assert_eq!(check(&mut digest, "Basic abc", 2_000), Verdict::Missing);
-    assert_eq!(check(&mut digest, "Digest", 2_000), Verdict::Missing);
+    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 4), late), Some(Verdict::Stale));
+    assert_eq!(check(&mut digest, &credentials(&nonce, "Nobody", 5), 2_000), Some(Verdict::Wrong));
+    assert_eq!(check(&mut digest, "Basic abc", 2_000), None);
+    assert_eq!(check(&mut digest, "Digest", 2_000), None);
     let foreign = NonceKey::new([3; 32]).issue("r", 1_000, [2; 8]);
-    assert_eq!(check(&mut digest, &credentials(&foreign, "Mufasa", 1), 2_000), Verdict::Stale);
+    assert_eq!(check(&mut digest, &credentials(&foreign, "Mufasa", 1), 2_000), Some(Verdict::Stale));
     let other_realm = key.issue("s", 1_000, [2; 8]);
-    assert_eq!(check(&mut digest, &credentials(&other_realm, "Mufasa", 1), 2_000), Verdict::Stale);
+    assert_eq!(check(&mut digest, &credentials(&other_realm, "Mufasa", 1), 2_000), Some(Verdict::Stale));
     let wrong = credentials(&nonce, "Mufasa", 9).replace("response=\"", "response=\"x");
-    assert_eq!(check(&mut digest, &wrong, 2_000), Verdict::Wrong);
+    assert_eq!(check(&mut digest, &wrong, 2_000), Some(Verdict::Wrong));
+}
+
+/// An answer without qop has no count, so it could be shown again: it answers none of our challenges.
+#[test]
+fn an_answer_without_qop_is_none() {
+    let key = NonceKey::new([1; 32]);
+    let nonce = key.issue("r", 1_000, [2; 8]);
+    let ha2 = Algorithm::Md5.hash(&[b"REGISTER", b"sip:r"]);
+    let response = Algorithm::Md5.hash(&[mufasa("r").md5.as_bytes(), nonce.as_bytes(), ha2.as_bytes()]);
+    let value = format!(
+        "Digest username=\"Mufasa\",realm=\"r\",nonce=\"{nonce}\",uri=\"sip:r\",response=\"{response}\",algorithm=MD5"
+    );
+    assert_eq!(check(&mut Digest::new(key, BOTH.to_vec()), &value, 2_000), None);
+}
+
+#[test]
+fn old_baresip_is_offered_md5_alone() {
+    let offers = |offered: &[Algorithm], agent: &[u8]| {
+        Digest::new(NonceKey::new([1; 32]), offered.to_vec()).challenges("r", agent, false, 1_000, [2; 8]).len()
+    };
+    assert_eq!(offers(&BOTH, b"baresip v1.0.0 (x86_64/linux)"), 1);
+    assert_eq!(offers(&BOTH, b"baresip v3.1.0 (x86_64/linux)"), 2);
+    assert_eq!(offers(&BOTH, b""), 2);
+    assert_eq!(offers(&[Algorithm::Sha256], b"baresip v1.0.0"), 1, "what is not offered stays so");
 }
 
 #[test]
@@ -83,7 +109,7 @@ fn an_algorithm_that_is_not_offered_is_not_taken() {
     let key = NonceKey::new([1; 32]);
     let nonce = key.issue("r", 1_000, [2; 8]);
     let mut digest = Digest::new(key, vec![Algorithm::Md5]);
-    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 1), 2_000), Verdict::Missing);
+    assert_eq!(check(&mut digest, &credentials(&nonce, "Mufasa", 1), 2_000), None);
 }
 
 #[test]

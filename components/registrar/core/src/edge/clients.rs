@@ -1,7 +1,7 @@
 //! Client transactions at work: what we sent, and what came back.
 
 use super::{Edge, TimerKey, build};
-use crate::bindings::Flow;
+use crate::flow::Flow;
 use crate::message::{Message, Method};
 use crate::proxy::BranchEvent;
 use crate::transaction::{Action, ClientEvent, ClientMachine, Kind};

@@ -1,15 +1,13 @@
 //! Forwarding: a request goes out on branches, responses come back (RFC 3261 16.6, 16.7).
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::clients::{ClientKey, Outgoing};
 use super::ids::fingerprint;
-use super::route::{Plan, Target};
-use super::token::Token;
-use super::{Edge, Place, TIMER_C_MS, TimerKey, build};
-use crate::bindings::Flow;
+use super::plan::{Change, Plan, Target};
+use super::{Edge, TIMER_C_MS, TimerKey, build};
+use crate::flow::Flow;
 use crate::message::{Editor, FieldName, Message, Method, NameAddr, Reply, Request};
 use crate::proxy::{Best, BranchEvent, Fork, ForkAction};
 use crate::transaction::{Kind, TRANSACTION_TIMEOUT_MS};
@@ -28,7 +26,9 @@ pub(super) struct ForkState {
     change: Change,
     reserve: Vec<Target>,
     branches: Vec<Branch>,
-    /// The To tag of the 2xx that went upstream: the one call that lives.
+    /// The To tags of the 2xx responses that were told to end: their ACK is repeated, their BYE is not.
+    released: BTreeSet<Vec<u8>>,
+    /// The To tag of the 2xx that went upstream: another one of the same branch comes from a fork behind the phone.
     winner: Option<Vec<u8>>,
 }
 
@@ -36,22 +36,6 @@ struct Branch {
     client: Option<ClientKey>,
     /// Its final failure, ready to go upstream.
     failure: Option<(u16, Vec<u8>)>,
-    /// Calls of this branch that were ended, by their To tag: the ACK, for a phone that repeats its 2xx.
-    released: BTreeMap<Vec<u8>, Vec<u8>>,
-}
-
-/// Most calls that one branch may begin: a phone begins one, a gateway that forks a few. More are not acknowledged and end
-/// by themselves.
-const MAX_RELEASED: usize = 8;
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Change {
-    /// How many of our own Route values are on top.
-    pub(super) remove_routes: usize,
-    /// The Request-URI of a dialog whose sender is a strict router.
-    pub(super) request_uri: Option<Vec<u8>>,
-    /// Remove the last Route value: it became the Request-URI.
-    pub(super) remove_last_route: bool,
 }
 
 impl Edge {
@@ -82,6 +66,7 @@ impl Edge {
             change: plan.change,
             reserve: plan.reserve,
             branches: Vec::with_capacity(plan.targets.len()),
+            released: BTreeSet::new(),
             winner: None,
         };
         self.forks.insert(id, state);
@@ -126,7 +111,14 @@ impl Edge {
                 branch.failure.get_or_insert((status, bytes));
             }
         }
-        let actions = state.fork.step(at, event);
+        let tag = response.filter(|_| event == BranchEvent::Success).and_then(to_tag);
+        let mut actions = state.fork.step(at, event);
+        if actions.first() == Some(&ForkAction::Forward(at)) && tag.is_some() {
+            let winner = state.winner.get_or_insert_with(|| tag.clone().unwrap_or_default());
+            if tag.as_ref() != Some(winner) {
+                actions = vec![ForkAction::Release(at)];
+            }
+        }
         self.act_fork(id, actions, response, now_ms);
     }
 
@@ -173,7 +165,7 @@ impl Edge {
         let bytes = self.outgoing(&message, source, target, &change, &branch);
         let key = ClientKey { id: number, cancel: false };
         if let Some(state) = self.forks.get_mut(&id) {
-            state.branches.push(Branch { client: Some(key), failure: None, released: BTreeMap::new() });
+            state.branches.push(Branch { client: Some(key), failure: None });
         }
         if method == Method::Invite {
             self.timers.set(TimerKey::NoResponse(id, at), now_ms + self.settings.no_response_ms);
@@ -186,14 +178,10 @@ impl Edge {
         }
     }
 
-    fn is_gone(&self, flow: Flow) -> bool {
-        flow.connection().is_some_and(|connection| !self.connections.contains(&connection))
-    }
-
     fn act_fork(&mut self, id: u64, actions: Vec<ForkAction>, response: Option<&Message>, now_ms: u64) {
         for action in actions {
             match action {
-                ForkAction::Forward(at) => self.pass_upstream(id, at, response, now_ms),
+                ForkAction::Forward(_) => self.pass_upstream(id, response, now_ms),
                 ForkAction::Cancel(at) => self.cancel_branch(id, at, now_ms),
                 ForkAction::Answer(best) => self.answer_fork(id, best, now_ms),
                 ForkAction::TryNext => self.try_next(id, now_ms),
@@ -203,14 +191,8 @@ impl Edge {
         }
     }
 
-    fn pass_upstream(&mut self, id: u64, at: usize, response: Option<&Message>, now_ms: u64) {
-        let (Some(state), Some(response)) = (self.forks.get_mut(&id), response) else { return };
-        if state.method == Method::Invite && response.status().is_some_and(|status| (200..300).contains(&status)) {
-            let tag = to_tag(response);
-            if state.winner.get_or_insert_with(|| tag.clone()) != &tag {
-                return self.release_branch(id, at, Some(response), now_ms);
-            }
-        }
+    fn pass_upstream(&mut self, id: u64, response: Option<&Message>, now_ms: u64) {
+        let (Some(state), Some(response)) = (self.forks.get(&id), response) else { return };
         let (server, bytes) = (state.server, upstream(response, state.source));
         self.respond(server, response.status().unwrap_or(500), bytes, now_ms);
     }
@@ -249,29 +231,21 @@ impl Edge {
         self.begin_client(ClientKey { id: key.id, cancel: true }, outgoing, now_ms);
     }
 
-    /// Ends a call that a phone has begun and nobody waits for: ACK and BYE; for a repeat of its 2xx the ACK again.
     fn release_branch(&mut self, id: u64, at: usize, response: Option<&Message>, now_ms: u64) {
-        let Some(response) = response else { return };
-        let tag = to_tag(response);
+        let numbers = [self.ids.next(), self.ids.next()].map(u64::from_be_bytes);
+        let branches = numbers.map(|number| format!("z9hG4bK{number:016x}.0"));
         let client = self.client_of(id, at).and_then(|key| self.clients.get(&key));
-        let branch = self.forks.get(&id).and_then(|state| state.branches.get(at));
-        let (Some(client), Some(branch)) = (client, branch) else { return };
+        let (Some(client), Some(response)) = (client, response) else { return };
         let flow = client.flow;
-        if let Some(ack) = branch.released.get(&tag) {
-            let ack = ack.clone();
-            return self.send(flow, ack);
-        }
-        if branch.released.len() == MAX_RELEASED {
+        let [ack_branch, bye_branch] = branches;
+        let Some([ack, bye]) = build::release(&client.bytes, response, [&ack_branch, &bye_branch]) else { return };
+        self.send(flow, ack);
+        let tag = to_tag(response).unwrap_or_default();
+        let first = self.forks.get_mut(&id).is_some_and(|state| state.released.insert(tag));
+        if !first {
+            // Its ACK was lost; its BYE is repeated by the transaction that it has.
             return;
         }
-        let invite = client.bytes.clone();
-        let numbers = [self.ids.next(), self.ids.next()].map(u64::from_be_bytes);
-        let [ack_branch, bye_branch] = numbers.map(|number| format!("z9hG4bK{number:016x}.0"));
-        let Some([ack, bye]) = build::release(&invite, response, [&ack_branch, &bye_branch]) else { return };
-        if let Some(branch) = self.forks.get_mut(&id).and_then(|state| state.branches.get_mut(at)) {
-            branch.released.insert(tag, ack.clone());
-        }
-        self.send(flow, ack);
         let outgoing = Outgoing { flow, bytes: bye, branch: bye_branch, method: Method::Bye, owner: None };
         self.begin_client(ClientKey { id: numbers[1], cancel: false }, outgoing, now_ms);
     }
@@ -336,66 +310,19 @@ impl Edge {
         for field in message.fields() {
             let credentials = matches!(field.name, FieldName::Authorization | FieldName::ProxyAuthorization);
             let ours = || {
-                crate::digest::Answer::parse(field.value.of(message.bytes()))
-                    .is_some_and(|answer| self.directory.realms.contains_key(answer.realm()))
+                crate::digest::Credentials::parse(field.value.of(message.bytes()))
+                    .is_some_and(|shown| self.directory.realms.contains_key(shown.realm()))
             };
             if credentials && ours() {
                 editor.remove_line(field.line);
             }
         }
     }
-
-    fn via_line(&self, flow: Flow, branch: &str) -> String {
-        let transport = if flow.is_reliable() { "TCP" } else { "UDP" };
-        let Place { host, port } = self.place(flow);
-        format!("Via: SIP/2.0/{transport} {host}:{port};branch={branch};rport")
-    }
-
-    /// One line, or two when the transports differ, the one for the target on top (RFC 5658).
-    fn record_route_lines(&self, token: &Token, source: Flow, target: Flow) -> Vec<String> {
-        let user = token.write(&self.settings.key);
-        let line = |flow: Flow| {
-            let Place { host, port } = self.place(flow);
-            let transport = if flow.is_reliable() { ";transport=tcp" } else { "" };
-            format!("Record-Route: <sip:{user}@{host}:{port}{transport};lr>")
-        };
-        let (first, second) = (line(target), line(source));
-        if first == second { vec![first] } else { vec![first, second] }
-    }
-
-    /// How the other end of `flow` reaches us: at the address it reached, when we listen on every one and no host was
-    /// configured. Who is on this host is told a loopback address in any case: an Asterisk node that is known by 127.0.0.1
-    /// would come from another address otherwise, and not be trusted.
-    fn place(&self, flow: Flow) -> Place {
-        let first = &self.settings.udp[0];
-        let place = match flow.socket() {
-            Some(socket) => self.settings.udp.get(socket).unwrap_or(first),
-            None => self.settings.tcp.as_ref().unwrap_or(first),
-        };
-        if !self.settings.any_address_ports.contains(&place.port) {
-            return place.clone();
-        }
-        let host = match flow.peer.ip().to_canonical() {
-            IpAddr::V4(peer) if peer.is_loopback() => Some("127.0.0.1".to_owned()),
-            IpAddr::V6(peer) if peer.is_loopback() => Some("[::1]".to_owned()),
-            IpAddr::V4(_) | IpAddr::V6(_) => flow.local.filter(|_| !self.settings.advertised).map(written),
-        };
-        Place { host: host.unwrap_or_else(|| place.host.clone()), port: place.port }
-    }
 }
 
-/// An address as the host of a URI.
-fn written(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }
-}
-
-/// What tells the calls apart that one INVITE began.
-fn to_tag(response: &Message) -> Vec<u8> {
-    let to = response.value(FieldName::To).and_then(NameAddr::parse);
-    to.and_then(|to| to.tag()).unwrap_or_default().to_vec()
+fn to_tag(response: &Message) -> Option<Vec<u8>> {
+    let to = NameAddr::parse(response.value(FieldName::To)?)?;
+    to.tag().map(<[u8]>::to_vec)
 }
 
 /// A response as it goes on to the sender of the request: without our Via (16.7 step 3).

@@ -11,6 +11,8 @@
 //! - A phone registers and calls with digest credentials; whatever it calls goes to an Asterisk node.
 //! - Requests inside a dialog are routed by the token in our Record-Route, to the node or the phone's current binding.
 //!
+//! Nothing is remembered for anybody else: what a stranger asks is answered within a budget and forgotten.
+//!
 //! Nothing here resolves a name or opens a connection, so nobody's odd address can delay somebody else's call. One core
 //! handles its messages one after the other: responses of a call cannot overtake each other.
 
@@ -19,6 +21,8 @@ mod clients;
 mod directory;
 mod forks;
 mod ids;
+mod local;
+mod plan;
 mod register;
 mod requests;
 mod responses;
@@ -37,23 +41,34 @@ use ringdown_domain::TenantId;
 
 pub use directory::{Directory, Realm};
 
-use crate::bindings::{Aor, Binding, Change, Flow, Locations, Refusal};
+use crate::bindings::{Aor, Binding, Change, Locations, Refusal};
 use crate::digest::{Algorithm, Digest, NonceKey};
+use crate::flow::Flow;
 use crate::message::Method;
+use crate::strangers::{Buckets, Guesses, Rate};
 use clients::{Client, ClientKey};
 use forks::ForkState;
 use ids::Ids;
 use servers::Server;
 use timers::Timers;
 
-/// Most server transactions at once; further requests are answered 503. About 2 KB each.
+/// Server transactions at once, about 2 KB each: 30 s of 3,000 requests a second. Beyond it those that have their final
+/// answer go first, the oldest before the others; strangers get none at all.
 pub const MAX_TRANSACTIONS: usize = 100_000;
+/// One in so many is for Asterisk nodes alone: phones, whatever they do, never keep a node's call out.
+const NODES_PART: usize = 5;
+/// Answers to a source that has not proved who it is and asks for nothing but an answer: an office that monitors us, not a
+/// flood, and little use to who reflects them at somebody.
+const ANSWERS: Rate = Rate { per_minute: 6_000, burst: 1_000 };
+/// Challenges to such a source. The right password gives the token back: phones of one address, however many, register at
+/// any rate; a flood is answered at this one.
+const CHALLENGES: Rate = Rate { per_minute: 30_000, burst: 4_000 };
 /// Timer C: how long a call may ring, RFC 3261 16.6 step 11 (more than 3 minutes).
 pub const TIMER_C_MS: u64 = 181_000;
 
 /// A host and port as we write them into Via and Record-Route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct HostPort {
     /// An address (IPv6 in brackets) or a name that phones and nodes can reach.
     pub host: String,
     /// The port.
@@ -63,16 +78,16 @@ pub struct Place {
 /// What the shell decided before the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Our UDP sockets as others reach them, at least one; a flow's link counts them.
-    pub udp: Vec<Place>,
+    /// The host that stands in Via and Record-Route whatever address of ours a peer reached: the operator's word.
+    pub advertise: Option<String>,
+    /// Our UDP sockets as others reach them, at least one; [`Flow::link`] counts them.
+    pub udp: Vec<HostPort>,
     /// Our TCP listener as others reach it.
-    pub tcp: Option<Place>,
+    pub tcp: Option<HostPort>,
     /// Everything else that means us in Route and Request-URI.
-    pub aliases: BTreeSet<Place>,
+    pub aliases: BTreeSet<HostPort>,
     /// Ports on which every literal address means us (listeners on 0.0.0.0).
     pub any_address_ports: BTreeSet<u16>,
-    /// A host was configured to be reached by; otherwise a peer is told the address that it reached.
-    pub advertised: bool,
     /// The Asterisk nodes, by source address and port.
     pub nodes: Vec<SocketAddr>,
     /// Names this life of this process in bindings.
@@ -83,6 +98,10 @@ pub struct Settings {
     pub algorithms: Vec<Algorithm>,
     /// Signs nonces and route tokens.
     pub key: NonceKey,
+    /// The realm of phones that have an address of ours as their domain; none: such phones are strangers.
+    pub address_realm: Option<String>,
+    /// Most server transactions, [`MAX_TRANSACTIONS`] but in tests.
+    pub transactions: usize,
     /// Where branches and tags come from: drawn by the shell, new for each start.
     pub seed: [u8; 32],
 }
@@ -105,12 +124,8 @@ pub enum Effect {
         tenant: TenantId,
         /// Which AOR.
         aor: Aor,
-        /// Call-ID of the REGISTER, for the order check.
-        call_id: String,
-        /// Its CSeq.
-        cseq: u32,
-        /// Its From tag.
-        from_tag: String,
+        /// What the order check compares.
+        sender: RegisterSender,
         /// The changes.
         changes: Vec<Change>,
     },
@@ -125,6 +140,29 @@ pub enum Effect {
     },
     /// Count something.
     Observe(Observation),
+    /// Who is behind this stream has proved it: the connection stays.
+    Proved {
+        /// The connection.
+        connection: u64,
+    },
+    /// Somebody guesses passwords and is not listened to any more. At most one a minute and source.
+    Guessing {
+        /// Where from.
+        source: SocketAddr,
+        /// Whose password, as the stranger wrote it.
+        user: String,
+    },
+}
+
+/// What says whether a REGISTER is older than the binding that is there (RFC 3261 10.3 step 7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterSender {
+    /// Call-ID.
+    pub call_id: String,
+    /// CSeq.
+    pub cseq: u32,
+    /// From tag: another one is another life of the phone.
+    pub from_tag: String,
 }
 
 /// Something worth counting.
@@ -188,11 +226,18 @@ pub struct Edge {
     digest: Digest,
     locations: Locations,
     connections: BTreeSet<u64>,
+    /// Of these, those whose phone has proved who it is.
+    proved: BTreeSet<u64>,
     servers: BTreeMap<u64, Server>,
+    /// Server transactions that have their final answer and wait for repeats only, oldest first; some may be gone.
+    finished: VecDeque<u64>,
     server_keys: BTreeMap<Vec<u8>, u64>,
     clients: BTreeMap<ClientKey, Client>,
     clients_by_flow: BTreeMap<Flow, BTreeSet<ClientKey>>,
     forks: BTreeMap<u64, ForkState>,
+    answers: Buckets,
+    challenges: Buckets,
+    guesses: Guesses,
     /// REGISTER transactions that wait for the store, by operation.
     storing: BTreeMap<u64, register::Storing>,
     timers: Timers<TimerKey>,
@@ -208,11 +253,15 @@ impl Edge {
         Self {
             digest: Digest::new(settings.key.clone(), settings.algorithms.clone()),
             ids: Ids::new(settings.seed),
-            settings,
             directory: Directory::default(),
             locations: Locations::default(),
             connections: BTreeSet::new(),
+            proved: BTreeSet::new(),
             servers: BTreeMap::new(),
+            finished: VecDeque::new(),
+            answers: Buckets::new(ANSWERS, settings.seed),
+            challenges: Buckets::new(CHALLENGES, settings.seed),
+            guesses: Guesses::new(settings.seed),
             server_keys: BTreeMap::new(),
             clients: BTreeMap::new(),
             clients_by_flow: BTreeMap::new(),
@@ -222,6 +271,7 @@ impl Edge {
             next_number: 0,
             next_node: 0,
             effects: VecDeque::new(),
+            settings,
         }
     }
 
@@ -246,6 +296,7 @@ impl Edge {
     /// A stream ended: its bindings are dropped and what waits for it fails.
     pub fn closed(&mut self, flow: Flow, now_ms: u64) {
         self.connections.remove(&flow.link);
+        self.proved.remove(&flow.link);
         for removed in self.locations.drop_flow(flow) {
             self.forget(removed);
         }
@@ -344,10 +395,12 @@ impl Edge {
     }
 
     fn is_reachable(&self, binding: &Binding) -> bool {
-        binding
-            .flow
-            .connection()
-            .is_none_or(|connection| binding.holder == self.settings.holder && self.connections.contains(&connection))
+        binding.flow.connection().is_none() || (binding.holder == self.settings.holder && !self.is_gone(binding.flow))
+    }
+
+    /// True for a stream that ended.
+    fn is_gone(&self, flow: Flow) -> bool {
+        flow.connection().is_some_and(|connection| !self.connections.contains(&connection))
     }
 
     fn number(&mut self) -> u64 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::requests::{Arrival, options};
-use super::{Edge, Effect, Observation, StoreResult};
+use super::{Edge, Effect, Observation, RegisterSender, StoreResult};
 use crate::bindings::{Aor, Binding, Decision, MIN_EXPIRES_S, Refusal, RegisterRequest, decide};
 use crate::message::{FieldName, Message, Reply};
 
@@ -27,9 +27,7 @@ impl Edge {
             return self.not_ready(arrival);
         }
         let Some(proved) = self.prove(arrival, FieldName::Authorization, 401) else { return };
-        let named =
-            |uri: &crate::message::Uri<'_>| Aor { realm: uri.host.to_key(), user: uri.user_text().unwrap_or_default() };
-        if named(&request.to.uri) != proved || named(&request.from.uri) != proved {
+        if self.named(&request.to.uri) != proved || self.named(&request.from.uri) != proved {
             self.observe(Observation::AuthFailure("other_user"));
             return self.refuse(arrival, 403);
         }
@@ -60,15 +58,8 @@ impl Edge {
                 let operation = self.number();
                 self.storing.insert(operation, waiting);
                 let RegisterRequest { call_id, cseq, from_tag, .. } = register;
-                self.effects.push_back(Effect::Store {
-                    operation,
-                    tenant,
-                    aor: proved,
-                    call_id,
-                    cseq,
-                    from_tag,
-                    changes,
-                });
+                let sender = RegisterSender { call_id, cseq, from_tag };
+                self.effects.push_back(Effect::Store { operation, tenant, aor: proved, sender, changes });
             }
         }
     }

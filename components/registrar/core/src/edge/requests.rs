@@ -3,15 +3,21 @@
 use std::sync::Arc;
 
 use super::servers::server_key;
-use super::{Edge, Observation};
-use crate::bindings::{Aor, Flow};
+use super::{Edge, Effect, Observation};
+use crate::bindings::Aor;
 use crate::digest::Verdict;
+use crate::flow::Flow;
 use crate::message::{FieldName, Message, Method, Reply, Request, Scheme, Unreadable};
+use crate::strangers::{Guesser, source_key};
 use crate::transaction::ServerEvent;
 
 /// Methods that we answer or pass on, for Allow.
-const ALLOW: &str =
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, REFER, MESSAGE, SUBSCRIBE, NOTIFY";
+const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE";
+/// Bodies of INFO that Asterisk knows: digits. It never answers others.
+const INFO_BODIES: [&[u8]; 2] = [b"application/dtmf-relay", b"application/dtmf"];
+
+/// How long somebody who guessed too often is told to wait: the time in which a try comes back.
+const BRAKED_S: u32 = 12;
 
 /// A request on its way through the checks.
 #[derive(Clone, Copy)]
@@ -45,7 +51,7 @@ impl Edge {
             Err(defect) => {
                 let status = defect.status();
                 let reply = Reply::new(message, status).reason(defect.to_string());
-                return self.answer_stateless(message.method().unwrap_or(Method::Other), status, reply, flow);
+                return self.answer_stranger(message.method().unwrap_or(Method::Other), status, reply, flow, now_ms);
             }
         };
         let arrival = Arrival { message, request, flow, now_ms };
@@ -98,9 +104,9 @@ impl Edge {
         }
         let invite = self.server_keys.get(&server_key(&request, b"INVITE")).copied();
         let fork = invite.and_then(|id| self.servers.get(&id)).map(|server| server.fork);
-        let status = if fork.is_some() { 200 } else { 481 };
-        self.answer(&request, flow, Reply::new(request.message, status), status, now_ms);
-        if let Some(fork) = fork.flatten() {
+        let Some(fork) = fork else { return self.refuse(arrival, 481) };
+        self.answer(&request, flow, Reply::new(request.message, 200), 200, now_ms);
+        if let Some(fork) = fork {
             self.cancel_fork(fork, now_ms);
         }
     }
@@ -110,13 +116,14 @@ impl Edge {
         if let Some(refusal) = self.reasonable(&request) {
             let status = refusal.0;
             let reply = Reply::new(request.message, status).lines(refusal.1);
-            return self.answer(&request, flow, reply, status, now_ms);
+            return self.answer_stranger(request.method, status, reply, flow, now_ms);
         }
         let trusted = self.is_node(flow);
         let own = self.own_route(&request, trusted);
         if request.to.tag().is_some() && request.method != Method::Register {
             let in_dialog = own.token.is_some() || trusted;
             return match self.plan_dialog(&request, own, trusted, now_ms) {
+                Some(_) if !trusted && self.refuse_in_dialog(arrival) => {}
                 Some(plan) => self.forward(arrival.message, &request, flow, plan, now_ms),
                 None if in_dialog => self.refuse(arrival, 480),
                 None => self.refuse(arrival, 481),
@@ -125,7 +132,8 @@ impl Edge {
         if request.method == Method::Register {
             return self.on_register(arrival);
         }
-        if request.uri.user.is_none() && self.is_us(&request.uri) {
+        // A stranger who names no user asks us, whatever the domain: which domains are ours is not told.
+        if request.uri.user.is_none() && (!trusted || self.is_us(&request.uri)) {
             return self.for_us(arrival);
         }
         if !self.directory.loaded {
@@ -165,7 +173,7 @@ impl Edge {
         }
         let hash = format!(".{:016x}", Self::loop_hash(request));
         let looped = message.vias().any(|via| {
-            let ours = |host: &str, port: u16| self.settings.is_ours(&super::Place { host: host.to_owned(), port });
+            let ours = |host: &str, port: u16| self.settings.is_ours(&super::HostPort { host: host.to_owned(), port });
             via.branch().is_some_and(|branch| branch.ends_with(hash.as_bytes()))
                 && ours(&via.host.to_key(), via.port.unwrap_or(5060))
         });
@@ -197,11 +205,11 @@ impl Edge {
             | Method::Publish => 405,
         };
         let reply = Reply::new(request.message, status).line(ALLOW);
-        self.answer(&request, flow, reply, status, now_ms);
+        self.answer_stranger(request.method, status, reply, flow, now_ms);
     }
 
     /// From an Asterisk node to the phones of an address of record.
-    fn call_phone(&mut self, arrival: Arrival<'_>, change: super::forks::Change) {
+    fn call_phone(&mut self, arrival: Arrival<'_>, change: super::plan::Change) {
         let Arrival { message, request, flow, now_ms } = arrival;
         if !request.uri.is_sip() {
             return self.refuse(arrival, 416);
@@ -218,14 +226,61 @@ impl Edge {
         self.forward(message, &request, flow, plan, now_ms);
     }
 
+    /// From a phone that has proved who it is, outside of a dialog, and no call: ours to answer (RFC 3261 8.2.1). Asterisk
+    /// knows nothing of phones' lamps, presence and messages.
+    fn for_edge(&mut self, arrival: Arrival<'_>) {
+        let status = match arrival.request.method {
+            Method::Options => 200,
+            Method::Subscribe | Method::Publish => 489,
+            Method::Notify | Method::Bye | Method::Prack | Method::Update => 481,
+            Method::Other => 501,
+            Method::Message
+            | Method::Info
+            | Method::Refer
+            | Method::Invite
+            | Method::Ack
+            | Method::Cancel
+            | Method::Register => 405,
+        };
+        let reply = Reply::new(arrival.request.message, status).line(ALLOW);
+        self.answer_stranger(arrival.request.method, status, reply, arrival.flow, arrival.now_ms);
+    }
+
+    /// Answers a phone's request inside a dialog that Asterisk would leave without an answer; true when it was one.
+    fn refuse_in_dialog(&mut self, arrival: Arrival<'_>) -> bool {
+        let Arrival { request, .. } = arrival;
+        let (status, line) = match request.method {
+            Method::Refer | Method::Message | Method::Register => (405, ALLOW),
+            Method::Subscribe | Method::Publish => (489, ALLOW),
+            Method::Notify => (481, ALLOW),
+            Method::Other => (501, ALLOW),
+            Method::Info if !is_known_info(request.message) => {
+                (415, "Accept: application/dtmf-relay, application/dtmf")
+            }
+            Method::Info
+            | Method::Invite
+            | Method::Ack
+            | Method::Cancel
+            | Method::Bye
+            | Method::Options
+            | Method::Prack
+            | Method::Update => return false,
+        };
+        let reply = Reply::new(request.message, status).line(line);
+        self.answer_stranger(request.method, status, reply, arrival.flow, arrival.now_ms);
+        true
+    }
+
     /// From a phone to an Asterisk node.
-    fn call_node(&mut self, arrival: Arrival<'_>, change: super::forks::Change) {
+    fn call_node(&mut self, arrival: Arrival<'_>, change: super::plan::Change) {
         let Arrival { message, request, flow, now_ms } = arrival;
         let Some(aor) = self.prove(arrival, FieldName::ProxyAuthorization, 407) else { return };
-        let from_user = request.from.uri.user_text().unwrap_or_default();
-        if from_user != aor.user || request.from.uri.host.to_key() != aor.realm {
+        if self.named(&request.from.uri) != aor {
             self.observe(Observation::AuthFailure("other_user"));
             return self.refuse(arrival, 403);
+        }
+        if request.method != Method::Invite {
+            return self.for_edge(arrival);
         }
         let plan = self.plan_nodes(flow, &aor, change);
         if plan.targets.is_empty() {
@@ -236,58 +291,103 @@ impl Edge {
 
     /// The sender as proved by digest; none when the request was answered (challenged or refused).
     pub(super) fn prove(&mut self, arrival: Arrival<'_>, field: FieldName, status: u16) -> Option<Aor> {
-        let Arrival { request, now_ms, .. } = arrival;
+        let Arrival { request, flow, now_ms, .. } = arrival;
         let claimed = if status == 401 { request.to.uri } else { request.from.uri };
-        let realm = claimed.host.to_key();
-        if !claimed.is_sip() || !self.directory.realms.contains_key(&realm) {
-            self.observe(Observation::AuthFailure("unknown_realm"));
-            let status = if status == 401 { 404 } else { 403 };
-            let reply = Reply::new(request.message, status);
-            self.answer_stateless(request.method, status, reply, arrival.flow);
+        if !claimed.is_sip() {
+            self.observe(Observation::AuthFailure("no_sip_address"));
+            self.refuse(arrival, if status == 401 { 404 } else { 403 });
             return None;
         }
+        let realm = self.realm_of(&claimed);
         let bytes = request.message.bytes();
         let values = request.message.fields().iter().filter(|each| each.name == field).map(|each| each.value.of(bytes));
-        let directory = &self.directory;
-        let find = |user: &str| directory.ha1(&realm, user);
-        let (stale, reason) = match self.digest.check(values, request.method_name, &realm, now_ms, find) {
-            Verdict::User(user) => return Some(Aor { realm, user }),
-            Verdict::Missing => (false, None),
-            Verdict::Wrong => (false, Some("wrong")),
-            Verdict::Stale => (true, Some("stale")),
+        let Some(shown) = self.digest.find(values, &realm) else {
+            self.challenge(arrival, &realm, false, status);
+            return None;
         };
-        if let Some(reason) = reason {
-            self.observe(Observation::AuthFailure(reason));
+        let aor = Aor { realm, user: shown.user().to_owned() };
+        let registered = self.locations.at_flow(flow).is_some_and(|(owner, _)| *owner == aor);
+        let guesser = Guesser { source: flow.peer, realm: &aor.realm, user: &aor.user, registered };
+        if !self.guesses.allows(guesser, now_ms) {
+            self.observe(Observation::AuthFailure("braked"));
+            let reply = Reply::new(request.message, 503).line(format!("Retry-After: {BRAKED_S}"));
+            self.answer_stranger(request.method, 503, reply, flow, now_ms);
+            return None;
         }
-        self.challenge(arrival, &realm, stale, status);
+        let stored = self.directory.ha1(&aor.realm, &aor.user);
+        match self.digest.check(&shown, request.method_name, now_ms, stored) {
+            Verdict::Right => {
+                self.guesses.right(guesser, now_ms);
+                self.proved(flow, now_ms);
+                return Some(aor);
+            }
+            Verdict::Wrong => {
+                self.observe(Observation::AuthFailure("wrong"));
+                if self.guesses.wrong(guesser, now_ms) {
+                    self.effects.push_back(Effect::Guessing { source: flow.peer, user: aor.user.clone() });
+                }
+                self.challenge(arrival, &aor.realm, false, status);
+            }
+            Verdict::Stale => {
+                self.observe(Observation::AuthFailure("stale"));
+                self.challenge(arrival, &aor.realm, true, status);
+            }
+        }
         None
+    }
+
+    /// What the source's challenge cost is given back; a stream is kept.
+    fn proved(&mut self, flow: Flow, now_ms: u64) {
+        self.challenges.give_back(&[&source_key(flow.peer.ip())], now_ms);
+        if let Some(connection) = flow.connection()
+            && self.proved.insert(connection)
+        {
+            self.effects.push_back(Effect::Proved { connection });
+        }
     }
 
     /// Asks for credentials. Nothing is remembered: a flood of requests without them costs no memory.
     fn challenge(&mut self, arrival: Arrival<'_>, realm: &str, stale: bool, status: u16) {
+        let Arrival { request, flow, now_ms, .. } = arrival;
+        if !self.is_familiar(flow) && !self.challenges.take(&[&source_key(flow.peer.ip())], now_ms) {
+            return self.observe(Observation::Dropped("challenges_spent"));
+        }
         let random = self.ids.next();
         let name = if status == 401 { "WWW-Authenticate" } else { "Proxy-Authenticate" };
-        let challenges = self.digest.challenges(realm, stale, arrival.now_ms, random);
+        let agent = request.message.value(FieldName::UserAgent).unwrap_or_default();
+        let challenges = self.digest.challenges(realm, agent, stale, now_ms, random);
         let lines = challenges.into_iter().map(|value| format!("{name}: {value}"));
-        let reply = Reply::new(arrival.request.message, status).lines(lines);
-        self.answer_stateless(arrival.request.method, status, reply, arrival.flow);
+        let reply = Reply::new(request.message, status).lines(lines);
+        self.answer_stateless(request.method, status, reply, flow);
     }
 
-    /// Answers with a status and nothing else to say.
+    /// Answers with a status and nothing else to say: a node for as long as it repeats itself, others once.
     pub(super) fn refuse(&mut self, arrival: Arrival<'_>, status: u16) {
-        let reply = Reply::new(arrival.request.message, status);
-        self.answer(&arrival.request, arrival.flow, reply, status, arrival.now_ms);
+        let Arrival { request, flow, now_ms, .. } = arrival;
+        let reply = Reply::new(request.message, status);
+        if self.is_node(flow) {
+            self.answer(&request, flow, reply, status, now_ms);
+        } else {
+            self.answer_stranger(request.method, status, reply, flow, now_ms);
+        }
     }
 
     /// The directory is not known yet: come back soon.
     pub(super) fn not_ready(&mut self, arrival: Arrival<'_>) {
         let reply = Reply::new(arrival.request.message, 503).line("Retry-After: 5");
-        self.answer_stateless(arrival.request.method, 503, reply, arrival.flow);
+        self.answer_stranger(arrival.request.method, 503, reply, arrival.flow, arrival.now_ms);
     }
 
-    fn is_node(&self, flow: Flow) -> bool {
+    pub(super) fn is_node(&self, flow: Flow) -> bool {
         !flow.is_reliable() && self.settings.nodes.contains(&flow.peer)
     }
+}
+
+/// True for a body of INFO that Asterisk answers.
+fn is_known_info(message: &Message) -> bool {
+    let kind = message.value(FieldName::ContentType).unwrap_or_default();
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    INFO_BODIES.iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 /// The option tags of all fields of this name, readable ones only.

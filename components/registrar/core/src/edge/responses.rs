@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::clients::ClientKey;
 use super::forks::upstream;
-use super::{Edge, Observation, Place};
-use crate::bindings::Flow;
+use super::{Edge, HostPort, Observation};
+use crate::flow::Flow;
 use crate::message::{Message, Method, Response};
 use crate::transaction::{Class, ClientEvent};
 
@@ -47,7 +47,7 @@ impl Edge {
     fn asking_node(&self, message: &Message) -> Option<SocketAddr> {
         let mut vias = message.vias();
         let own = vias.next()?;
-        let place = Place { host: own.host.to_key(), port: own.port.unwrap_or(5060) };
+        let place = HostPort { host: own.host.to_key(), port: own.port.unwrap_or(5060) };
         let via = vias.next().filter(|_| self.settings.is_ours(&place))?;
         let asked = SocketAddr::new(via.host.address()?, via.port.unwrap_or(5060));
         self.settings.nodes.contains(&asked).then_some(asked)

@@ -1,28 +1,11 @@
 //! Where a request goes (RFC 3261 16.4, 16.5).
 
-use super::forks::Change;
+use super::plan::{Change, Plan, Target};
 use super::token::{PhoneEnd, Token};
-use super::{Edge, Place};
-use crate::bindings::{Aor, Binding, Flow};
+use super::{Edge, HostPort};
+use crate::bindings::{Aor, Binding};
+use crate::flow::Flow;
 use crate::message::{FieldName, Host, NameAddr, Request, Uri};
-
-/// One place a request is sent to.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) flow: Flow,
-    /// The Request-URI there; none: as it came.
-    pub(super) request_uri: Option<Vec<u8>>,
-    /// What Record-Route remembers; none: no Record-Route (inside a dialog).
-    pub(super) token: Option<Token>,
-}
-
-/// All places: `targets` at once, `reserve` one after the other when those failed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
-    pub(super) targets: Vec<Target>,
-    pub(super) reserve: Vec<Target>,
-    pub(super) change: Change,
-}
 
 /// What the Route fields say about us.
 #[derive(Debug, Default)]
@@ -114,7 +97,22 @@ impl Edge {
         Plan { targets: first, reserve: targets.collect(), change }
     }
 
-    /// True when this URI names us as a place, not a user.
+    /// The address of record that a URI names.
+    pub(super) fn named(&self, uri: &Uri<'_>) -> Aor {
+        Aor { realm: self.realm_of(uri), user: uri.user_text().unwrap_or_default() }
+    }
+
+    /// The realm that a URI means: its host, or where that is an address of ours the realm that owns those.
+    pub(super) fn realm_of(&self, uri: &Uri<'_>) -> String {
+        let host = uri.host.to_key();
+        let owner =
+            self.settings.address_realm.as_ref().filter(|_| {
+                uri.host.address().is_some() && !self.directory.realms.contains_key(&host) && self.is_us(uri)
+            });
+        owner.cloned().unwrap_or(host)
+    }
+
+    /// True when this URI names us as a host, not a user.
     pub(super) fn is_us(&self, uri: &Uri<'_>) -> bool {
         if !uri.is_sip() {
             return false;
@@ -124,7 +122,7 @@ impl Edge {
             Host::Address(std::net::IpAddr::V6(address)) => format!("[{address}]"),
             Host::Address(_) | Host::Name(_) => uri.host.to_key(),
         };
-        self.directory.realms.contains_key(&host) || self.settings.is_ours(&Place { host, port })
+        self.directory.realms.contains_key(&host) || self.settings.is_ours(&HostPort { host, port })
     }
 
     fn token_of(&self, uri: &Uri<'_>, trusted: bool) -> Option<Token> {
@@ -150,7 +148,7 @@ impl Edge {
 
 impl super::Settings {
     /// True for a place that we listen on or are known by.
-    pub(super) fn is_ours(&self, place: &Place) -> bool {
+    pub(super) fn is_ours(&self, place: &HostPort) -> bool {
         let literal = || place.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
         self.udp.contains(place)
             || self.tcp.as_ref() == Some(place)

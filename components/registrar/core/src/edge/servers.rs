@@ -1,8 +1,10 @@
 //! Server transactions at work: what came in, and the answer it got.
 
-use super::{Edge, MAX_TRANSACTIONS, Observation, TimerKey};
-use crate::bindings::Flow;
+use super::{Edge, NODES_PART, Observation, TimerKey};
+use crate::digest::hex;
+use crate::flow::Flow;
 use crate::message::{Method, Reply, Request};
+use crate::strangers::source_key;
 use crate::transaction::{Action, Class, Kind, ServerEvent, ServerMachine};
 
 /// A request being answered.
@@ -45,9 +47,10 @@ pub(super) fn server_key(request: &Request<'_>, method: &[u8]) -> Vec<u8> {
 }
 
 impl Edge {
-    /// Begins a server transaction; none when there are too many (the request was answered 503).
+    /// Begins a server transaction, for a node or for a phone that has proved who it is; none when there are too many
+    /// (the request was answered 503).
     pub(super) fn begin_server(&mut self, request: &Request<'_>, flow: Flow) -> Option<u64> {
-        if self.servers.len() >= MAX_TRANSACTIONS {
+        if !self.make_room(flow) {
             self.observe(Observation::Dropped("too_many_transactions"));
             let reply = Reply::new(request.message, 503).line("Retry-After: 5");
             self.answer_stateless(request.method, 503, reply, flow);
@@ -62,9 +65,34 @@ impl Edge {
         Some(id)
     }
 
-    /// Sends a response of our own without remembering it.
+    /// True when there is room for one more; those that only wait for repeats of what they have answered make it.
+    fn make_room(&mut self, flow: Flow) -> bool {
+        let all = self.settings.transactions;
+        let limit = if self.is_node(flow) { all } else { all - all / NODES_PART };
+        while self.servers.len() >= limit {
+            let Some(oldest) = self.finished.pop_front() else { return false };
+            self.end_server(oldest);
+        }
+        true
+    }
+
+    /// Answers somebody who has not proved who it is: within its source's budget, and without remembering it.
+    pub(super) fn answer_stranger(&mut self, method: Method, status: u16, reply: Reply<'_>, flow: Flow, now_ms: u64) {
+        if self.is_familiar(flow) || self.answers.take(&[&source_key(flow.peer.ip())], now_ms) {
+            self.answer_stateless(method, status, reply, flow);
+        } else {
+            self.observe(Observation::Dropped("answers_spent"));
+        }
+    }
+
+    /// Who costs no budget: nodes, and who is where a phone is registered.
+    pub(super) fn is_familiar(&self, flow: Flow) -> bool {
+        self.is_node(flow) || self.locations.at_flow(flow).is_some()
+    }
+
+    /// Sends a response of our own without remembering it. A repeated request gets the same (RFC 3261 8.2.7).
     pub(super) fn answer_stateless(&mut self, method: Method, status: u16, reply: Reply<'_>, flow: Flow) {
-        let tag = self.ids.tag();
+        let tag = hex(&self.settings.key.sign("tag", &reply.identity())[..8]);
         self.observe(Observation::Answered { method, status });
         self.send(flow, reply.source(flow.peer).to_tag(tag).finish());
     }
@@ -92,6 +120,13 @@ impl Edge {
             self.observe(Observation::Answered { method, status });
         }
         self.step_server(id, ServerEvent::Respond(Class::of(status)), now_ms);
+        if status >= 200 && method != Method::Invite && self.servers.contains_key(&id) {
+            // In the order in which they end by themselves, so those in front that are gone are gone for good.
+            while self.finished.front().is_some_and(|first| !self.servers.contains_key(first)) {
+                self.finished.pop_front();
+            }
+            self.finished.push_back(id);
+        }
     }
 
     /// Feeds one event; true when the message is for the transaction's user.

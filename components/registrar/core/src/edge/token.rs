@@ -5,8 +5,9 @@
 //! `<proof>.<node>.<phone>.<user>.<realm>`, all in hex; the proof is an HMAC, so a phone cannot name another end.
 
 use super::ids::fingerprint;
-use crate::bindings::{Aor, Flow, Transport};
+use crate::bindings::Aor;
 use crate::digest::{NonceKey, hex};
+use crate::flow::{Flow, Transport};
 
 /// The two ends of a dialog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +40,7 @@ impl Token {
     pub(super) fn write(&self, key: &NonceKey) -> String {
         let phone = match self.phone {
             PhoneEnd::Binding(binding) => format!("b{binding:x}"),
-            PhoneEnd::Flow(Flow { transport, link, peer, local }) => {
-                let kind = match transport {
-                    Transport::Udp => 'u',
-                    Transport::Tcp => 't',
-                };
-                let local = local.map(|local| format!("~{}", hex(local.to_string().as_bytes()))).unwrap_or_default();
-                format!("{kind}{link:x}~{}{local}", hex(peer.to_string().as_bytes()))
-            }
+            PhoneEnd::Flow(flow) => write_flow(flow),
         };
         let (user, realm) = (hex(self.aor.user.as_bytes()), hex(self.aor.realm.as_bytes()));
         let text = format!("{:x}.{phone}.{user}.{realm}", self.node);
@@ -73,6 +67,17 @@ fn proof(key: &NonceKey, text: &str) -> String {
     hex(&key.sign("route", &[text.as_bytes()])[..8])
 }
 
+/// `u` or `t`, the link, the peer, and our address when it is known.
+fn write_flow(flow: Flow) -> String {
+    let Flow { transport, link, peer, local } = flow;
+    let kind = match transport {
+        Transport::Udp => 'u',
+        Transport::Tcp => 't',
+    };
+    let local = local.map(|local| format!("~{}", hex(local.to_string().as_bytes()))).unwrap_or_default();
+    format!("{kind}{link:x}~{}{local}", hex(peer.to_string().as_bytes()))
+}
+
 fn read_phone(text: &str) -> Option<PhoneEnd> {
     let (kind, rest) = text.split_at_checked(1)?;
     if kind == "b" {
@@ -81,16 +86,16 @@ fn read_phone(text: &str) -> Option<PhoneEnd> {
     let mut parts = rest.split('~');
     let link = u64::from_str_radix(parts.next()?, 16).ok()?;
     let peer = unhex(parts.next()?)?.parse().ok()?;
+    let flow = match kind {
+        "u" => Flow::udp(link, peer),
+        "t" => Flow::tcp(link, peer),
+        _ => return None,
+    };
     let local = match parts.next() {
         Some(local) => Some(unhex(local)?.parse().ok()?),
         None => None,
     };
-    let transport = match kind {
-        "u" => Transport::Udp,
-        "t" => Transport::Tcp,
-        _ => return None,
-    };
-    parts.next().is_none().then_some(PhoneEnd::Flow(Flow { transport, link, peer, local }))
+    parts.next().is_none().then_some(PhoneEnd::Flow(Flow { local, ..flow }))
 }
 
 fn unhex(text: &str) -> Option<String> {

@@ -52,8 +52,8 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// A display name without quotes is made of tokens (25.1); phones send `Muster, Ana <sip:...>` and UTF-8 as well. What is
-/// before the bracket means nothing to us, so only what could hide another bracket is refused.
+/// A display name without quotes should be made of tokens. Phones write people's names there, `Muster, Ana` too, and nothing
+/// is decided by them; what would change the structure is refused.
 fn is_name_byte(byte: u8) -> bool {
-    byte > 0x20 && byte != 0x7f && !matches!(byte, b'<' | b'>' | b'"')
+    byte > 0x20 && byte != 0x7f && !matches!(byte, b'"' | b'<' | b'>')
 }

@@ -56,6 +56,12 @@ impl<'m> Reply<'m> {
         self
     }
 
+    /// What a repeat of the request has in common with it, and no other request (RFC 3261 8.2.7).
+    pub fn identity(&self) -> [&[u8]; 4] {
+        [FieldName::Via, FieldName::From, FieldName::CallId, FieldName::CSeq]
+            .map(|name| self.request.value(name).unwrap_or_default())
+    }
+
     /// The bytes.
     pub fn finish(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
@@ -118,6 +124,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         407 => "Proxy Authentication Required",
         408 => "Request Timeout",
+        415 => "Unsupported Media Type",
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
         423 => "Interval Too Brief",
@@ -127,6 +134,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         482 => "Loop Detected",
         483 => "Too Many Hops",
         487 => "Request Terminated",
+        489 => "Bad Event",
         500 => "Server Internal Error",
         501 => "Not Implemented",
         503 => "Service Unavailable",

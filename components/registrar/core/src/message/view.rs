@@ -134,6 +134,7 @@ impl Message {
         if cseq.method != method_name {
             return Err(Defect::MethodMismatch);
         }
+        self.check_date()?;
         Ok(Request {
             message: self,
             method,
@@ -202,6 +203,14 @@ impl Message {
             .and_then(|number| u8::try_from(number).ok())
             .map(Some)
             .ok_or(Defect::Invalid(FieldName::MaxForwards))
+    }
+
+    /// SIP dates are always GMT (RFC 3261 20.17); some phones call it UTC.
+    fn check_date(&self) -> Result<(), Defect> {
+        match self.value(FieldName::Date) {
+            Some(date) if !date.ends_with(b"GMT") && !date.ends_with(b"UTC") => Err(Defect::Invalid(FieldName::Date)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,12 +3,12 @@
 //! ```text
 //! branch   Calling -1xx-> Proceeding -2xx-> Answered
 //!          Calling, Proceeding -3xx..6xx, no response, flow gone, timer C-> Failed
-//! upstream nothing yet -2xx-> answered (repeats by the same branch pass too)
+//! upstream nothing yet -2xx-> answered (repeats of that branch's 2xx pass, those of other branches are released)
 //!          nothing yet -all branches failed-> next target, or the best failure
 //! ```
 //! A branch that is to be cancelled before it has said anything is cancelled when it does (9.1). A 2xx that comes after
-//! another answer went upstream, of a phone that was slower or of a call that was given up, is [`ForkAction::Release`]d:
-//! nobody else would ever acknowledge it and hang it up.
+//! another answer went upstream, be it another phone's 2xx, is [`ForkAction::Release`]d. RFC 3261 16.7 step 5 would have it
+//! passed on, for the caller to choose; but Asterisk ignores a second 2xx, and nobody would ever hang that call up.
 
 use crate::transaction::Kind;
 
@@ -80,6 +80,15 @@ enum CancelState {
     Sent,
 }
 
+/// The final answer that went upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The 2xx of this branch.
+    Success { branch: usize },
+    /// A failure, or for good nothing.
+    Failure,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Branch {
     state: BranchState,
@@ -92,15 +101,6 @@ impl Branch {
     }
 }
 
-/// The final answer that went upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Upstream {
-    /// The 2xx of this branch.
-    Success(usize),
-    /// A failure, or nothing at all and never will.
-    Failure,
-}
-
 /// The response context of one request.
 #[derive(Clone, Debug)]
 pub struct Fork {
@@ -109,7 +109,7 @@ pub struct Fork {
     /// Targets that may be tried when all branches failed.
     reserve: usize,
     /// What went upstream.
-    answered: Option<Upstream>,
+    outcome: Option<Outcome>,
     cancelled: bool,
 }
 
@@ -117,7 +117,7 @@ impl Fork {
     /// A request forwarded to `branches` targets at once, with `reserve` more to try one after the other.
     pub fn new(kind: Kind, branches: usize, reserve: usize) -> Self {
         let fresh = Branch { state: BranchState::Calling, cancel: CancelState::No };
-        Self { kind, branches: vec![fresh; branches], reserve, answered: None, cancelled: false }
+        Self { kind, branches: vec![fresh; branches], reserve, outcome: None, cancelled: false }
     }
 
     /// Adds the branch that [`ForkAction::TryNext`] asked for; gives its number.
@@ -141,7 +141,7 @@ impl Fork {
 
     /// The sender cancelled its request.
     pub fn cancel(&mut self) -> Vec<ForkAction> {
-        if self.answered.is_some() || self.cancelled {
+        if self.outcome.is_some() || self.cancelled {
             return Vec::new();
         }
         self.cancelled = true;
@@ -150,7 +150,7 @@ impl Fork {
 
     /// True when an answer went upstream (or never will).
     pub fn is_answered(&self) -> bool {
-        self.answered.is_some()
+        self.outcome.is_some()
     }
 
     /// Where a branch is.
@@ -166,18 +166,18 @@ impl Fork {
             self.branches[at].cancel = CancelState::Sent;
             return vec![ForkAction::Cancel(at)];
         }
-        let passes = branch.is_pending() && status != 100 && self.answered.is_none() && !self.cancelled;
+        let passes = branch.is_pending() && status != 100 && self.outcome.is_none() && !self.cancelled;
         if passes { vec![ForkAction::Forward(at)] } else { Vec::new() }
     }
 
     fn success(&mut self, at: usize) -> Vec<ForkAction> {
         self.branches[at].state = BranchState::Answered;
-        match (self.answered, self.kind) {
+        match (self.outcome, self.kind) {
+            (Some(Outcome::Success { branch }), Kind::Invite) if branch == at => vec![ForkAction::Forward(at)],
             (Some(_), Kind::NonInvite) => Vec::new(),
-            (Some(Upstream::Success(winner)), Kind::Invite) if winner == at => vec![ForkAction::Forward(at)],
-            (Some(Upstream::Success(_) | Upstream::Failure), Kind::Invite) => vec![ForkAction::Release(at)],
+            (Some(Outcome::Success { .. } | Outcome::Failure), Kind::Invite) => vec![ForkAction::Release(at)],
             (None, Kind::Invite | Kind::NonInvite) => {
-                self.answered = Some(Upstream::Success(at));
+                self.outcome = Some(Outcome::Success { branch: at });
                 let mut actions = vec![ForkAction::Forward(at)];
                 actions.extend(self.cancel_pending());
                 actions
@@ -234,7 +234,7 @@ impl Fork {
 
     /// When no branch is pending and nothing went upstream: the next target or the best failure.
     fn finish(&mut self) -> Option<ForkAction> {
-        if self.answered.is_some() || self.branches.iter().any(Branch::is_pending) {
+        if self.outcome.is_some() || self.branches.iter().any(Branch::is_pending) {
             return None;
         }
         let (at, status, heard) = self.best_failure()?;
@@ -243,7 +243,7 @@ impl Fork {
             self.reserve -= 1;
             return Some(ForkAction::TryNext);
         }
-        self.answered = Some(Upstream::Failure);
+        self.outcome = Some(Outcome::Failure);
         Some(match (heard, status) {
             _ if self.cancelled && (!heard || status == 408) => ForkAction::Answer(Best::Status(487)),
             (false, 408) if self.kind == Kind::NonInvite => ForkAction::GiveUp,

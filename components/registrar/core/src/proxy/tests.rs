@@ -182,17 +182,6 @@ fn other_requests_are_not_answered_408_and_answered_once() {
 }
 
 #[test]
-fn of_two_calls_that_were_answered_one_lives() {
-    let mut fork = Fork::new(Kind::Invite, 3, 0);
-    assert_eq!(fork.step(1, Success), [Forward(1)]);
-    assert_eq!(fork.step(0, Success), [Release(0)]);
-    assert_eq!(fork.step(1, Success), [Forward(1)], "a repeat: the ACK was lost");
-    assert_eq!(fork.step(0, Success), [Release(0)]);
-    fork.step(2, Failure(486));
-    assert_eq!(fork.step(2, Success), [Release(2)]);
-}
-
-#[test]
 fn nothing_provisional_follows_the_outcome() {
     let mut fork = Fork::new(Kind::Invite, 2, 0);
     assert_eq!(fork.step(0, Success), [Forward(0)]);

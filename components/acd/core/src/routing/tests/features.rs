@@ -33,6 +33,10 @@ fn end(number: u64, reason: EndReason) -> Command {
     Command::EndInteraction { interaction: interaction_id(number), reason, at_ms: None }
 }
 
+fn accept(number: u64, offer: OfferId) -> Command {
+    Command::AcceptOffer { interaction: interaction_id(number), offer }
+}
+
 fn fail(number: u64, offer: OfferId, failure: OfferFailure) -> Command {
     Command::FailOffer { interaction: interaction_id(number), offer, failure, sip_code: None }
 }
@@ -154,6 +158,49 @@ fn a_busy_phone_is_left_alone_for_a_moment_and_never_rung_in_a_loop() {
     assert_eq!(winner(stage.create(ringing(2))), None, "nobody else gets the agent meanwhile");
     stage.pass(BUSY_PAUSE_MS);
     assert!(matches!(state(&stage, 1), InteractionState::Offered { agent: again, .. } if again == agent));
+}
+
+#[test]
+fn a_phone_that_stays_busy_is_rung_less_and_less_and_then_its_agent_is_not_ready() {
+    let mut config = plain(1);
+    config.queues.clear();
+    let rules = QueueRules { busy_limit: 4, ..QueueRules::default() };
+    add_queue(&mut config, 1, rules);
+    let mut stage = Stage::open(&config);
+    let new = NewInteraction { queue: Some(queue_id(1)), ..ringing(1) };
+    let mut offer = stage.create(new).unwrap().1;
+    for pause_ms in [2_000, 4_000, 8_000] {
+        stage.run(&fail(1, offer, OfferFailure::Busy)).unwrap();
+        assert_eq!(stage.router.next_deadline(), Some(stage.now.plus_ms(pause_ms)));
+        stage.pass(pause_ms);
+        let InteractionState::Offered { offer: next, .. } = state(&stage, 1) else { panic!("not offered again") };
+        offer = next;
+    }
+    stage.run(&fail(1, offer, OfferFailure::Busy)).unwrap();
+    let agent = stage.router.agent(agent_id(0)).unwrap();
+    assert_eq!(agent.status, AgentStatus::NotReady { reason: ReasonCode::known(ReasonCode::BUSY) });
+    // Whoever says ready again begins anew.
+    stage.run(&Command::SetAgentStatus { agent: agent_id(0), status: AgentStatus::Ready }).unwrap();
+    assert_eq!(stage.router.agent(agent_id(0)).unwrap().refusals, None);
+}
+
+#[test]
+fn a_caller_who_was_never_joined_goes_back_to_the_old_place() {
+    let mut stage = Stage::open(&plain(1));
+    let (agent, offer) = stage.create(ringing(1)).unwrap();
+    stage.pass(1_000);
+    stage.create(ringing(2));
+    stage.run(&accept(1, offer)).unwrap();
+    stage.run(&fail(1, offer, OfferFailure::HungUp)).unwrap();
+    assert!(
+        matches!(state(&stage, 1), InteractionState::Offered { agent: again, .. } if again == agent),
+        "before the one who came later"
+    );
+    assert_eq!(state(&stage, 2), InteractionState::Waiting);
+    // What a phone refuses otherwise does not take a conversation apart.
+    let InteractionState::Offered { offer, .. } = state(&stage, 1) else { panic!("offered") };
+    stage.run(&accept(1, offer)).unwrap();
+    assert!(stage.run(&fail(1, offer, OfferFailure::Rejected)).is_err());
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn the_core_and_a_naive_model_tell_the_same_story() {
 }
 
 /// A history that never shows these proves little.
-const WHAT_MUST_HAPPEN: [&str; 30] = [
+const WHAT_MUST_HAPPEN: [&str; 31] = [
     "event acd_changed",
     "event agent_changed",
     "event agent_removed",
@@ -73,6 +73,7 @@ const WHAT_MUST_HAPPEN: [&str; 30] = [
     "ended NodeLost",
     "ended WaitLimit",
     "failure Busy",
+    "failure HungUp",
     "failure NoAnswer",
 ];
 
@@ -311,7 +312,8 @@ impl History {
                 offer,
                 failure: *self.choices.pick(&[
                     OfferFailure::Busy,
-                    OfferFailure::Busy,
+                    OfferFailure::HungUp,
+                    OfferFailure::HungUp,
                     OfferFailure::NoAnswer,
                     OfferFailure::Rejected,
                     OfferFailure::Unreachable,
@@ -424,6 +426,7 @@ impl History {
             capacity: *self.choices.pick(&[1, 5, 100]),
             service_level_ms: 20_000,
             after_no_answer: *self.choices.pick(&[AfterNoAnswer::NotReady, AfterNoAnswer::StayReady]),
+            busy_limit: *self.choices.pick(&[1, 3, 9]),
         }
     }
 }

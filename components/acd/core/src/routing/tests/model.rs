@@ -9,7 +9,7 @@ use ringdown_domain::{
 };
 use ringdown_events::{
     AfterNoAnswer, AgentRecord, CandidateAgent, CandidateInteraction, Command, CompiledConfig, Decision, Done,
-    InteractionRecord, JournalEvent as E, NewInteraction, QueueRules, RefusalCode as No, Trigger,
+    InteractionRecord, JournalEvent as E, NewInteraction, QueueRules, RefusalCode as No, RefusalRow, Trigger,
 };
 
 use crate::routing::OfferIds;
@@ -67,8 +67,14 @@ impl Model {
                 A::Reserved { .. } | A::Ringing { .. } | A::Talking { .. } => Err(No::AgentBusy),
             },
             Command::FailOffer { interaction, offer, failure, sip_code } => {
-                match self.known(*interaction)?.state {
+                let record = self.known(*interaction)?;
+                let joins = record.delivery == Delivery::Ring && *failure == OfferFailure::HungUp;
+                match record.state {
                     I::Offered { offer: open, .. } if open == *offer => {}
+                    I::Connected { agent, offer: taken, .. } if taken == *offer && joins => {
+                        self.take_back(*interaction, agent, taken, *sip_code);
+                        return Ok(Done::Changed);
+                    }
                     _ => return Err(No::StaleOffer),
                 }
                 self.fail(*interaction, *failure, *sip_code);
@@ -259,10 +265,40 @@ impl Model {
 
     fn fail(&mut self, id: InteractionId, failure: OfferFailure, sip_code: Option<u16>) {
         let I::Offered { agent, .. } = self.live[&id].state else { unreachable!() };
+        let pause = self.bear(id, agent, failure);
+        self.give_back(id, failure, sip_code, pause);
+    }
+
+    fn take_back(&mut self, id: InteractionId, agent: AgentId, offer: OfferId, sip_code: Option<u16>) {
+        let failure = Some(OfferFailure::HungUp);
+        self.emit(E::OfferFailed { interaction: id, agent, offer, failure, sip_code });
+        let pause = self.bear(id, agent, OfferFailure::HungUp);
+        let record = self.agents.get_mut(&agent).unwrap();
+        record.state = A::Idle;
+        record.state_since_ms = self.now;
+        self.requeue(id);
+        self.seek_agent(id, Trigger::OfferFailed);
+        if self.config.agents.contains_key(&agent) {
+            self.settle(agent, TimestampMs(self.now.0 + pause));
+        } else {
+            self.remove(agent);
+        }
+    }
+
+    /// How long the agent is left alone; a new status if there is one is set.
+    fn bear(&mut self, id: InteractionId, agent: AgentId, failure: OfferFailure) -> u64 {
         let rules = self.live[&id].queue.and_then(|queue| self.config.queues.get(&queue)).map(|queue| &queue.rules);
         let stays = rules.is_some_and(|rules| rules.after_no_answer == AfterNoAnswer::StayReady);
+        let limit = rules.map_or(3, |rules| rules.busy_limit);
+        let record = self.agents.get_mut(&agent).unwrap();
+        let row = match record.refusals {
+            Some(row) if row.failure == failure => RefusalRow { failure, count: row.count + 1 },
+            _ => RefusalRow { failure, count: 1 },
+        };
+        record.refusals = Some(row);
         let reason = match failure {
-            OfferFailure::Busy => None,
+            OfferFailure::Busy => (row.count >= limit).then_some("busy"),
+            OfferFailure::HungUp => None,
             OfferFailure::NoAnswer => (!stays).then_some("rona"),
             OfferFailure::Rejected => Some("rejected"),
             OfferFailure::Unreachable => Some("unreachable"),
@@ -272,8 +308,13 @@ impl Model {
             record.status = AgentStatus::NotReady { reason: reason.parse().unwrap() };
             record.status_since_ms = self.now;
         }
-        let pause = if failure == OfferFailure::Busy { 1_000 } else { 0 };
-        self.give_back(id, failure, sip_code, pause);
+        let pauses = [0, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000];
+        let pause = |times: u32| pauses[(times as usize).min(pauses.len() - 1)];
+        match failure {
+            OfferFailure::Busy => pause(row.count),
+            OfferFailure::HungUp | OfferFailure::NoAnswer => pause(row.count - 1),
+            OfferFailure::Rejected | OfferFailure::Unreachable => 0,
+        }
     }
 
     fn give_back(&mut self, id: InteractionId, failure: OfferFailure, sip_code: Option<u16>, pause: u64) {
@@ -302,6 +343,7 @@ impl Model {
             self.settle(agent, place);
         }
         let Some(agent) = talker else { return };
+        self.agents.get_mut(&agent).unwrap().refusals = None;
         if !self.config.agents.contains_key(&agent) {
             self.remove(agent);
         } else if wrap_up_ms == 0 {
@@ -328,6 +370,7 @@ impl Model {
         record.status = status.clone();
         record.status_since_ms = self.now;
         record.available_since_ms = None;
+        record.refusals = None;
         self.resting.remove(&id);
     }
 
@@ -564,5 +607,6 @@ fn fresh_agent(
         state_since_ms: now,
         available_since_ms: None,
         place_since_ms: None,
+        refusals: None,
     }
 }

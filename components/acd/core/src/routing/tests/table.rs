@@ -47,6 +47,7 @@ enum Input {
     Ring,
     RingStale,
     FailBusy,
+    FailHungUp,
     FailNoAnswer,
     FailRejected,
     FailUnreachable,
@@ -65,13 +66,14 @@ enum Input {
     PassAnHour,
 }
 
-const INPUTS: [Input; 22] = [
+const INPUTS: [Input; 23] = [
     Input::Create,
     Input::Accept,
     Input::AcceptStale,
     Input::Ring,
     Input::RingStale,
     Input::FailBusy,
+    Input::FailHungUp,
     Input::FailNoAnswer,
     Input::FailRejected,
     Input::FailUnreachable,
@@ -171,6 +173,7 @@ fn give(stage: &mut Stage, input: Input, offer: OfferId) -> String {
         Input::Ring => Command::RingOffer { interaction, offer },
         Input::RingStale => Command::RingOffer { interaction, offer: stale },
         Input::FailBusy => failed(offer, OfferFailure::Busy),
+        Input::FailHungUp => failed(offer, OfferFailure::HungUp),
         Input::FailNoAnswer => failed(offer, OfferFailure::NoAnswer),
         Input::FailRejected => failed(offer, OfferFailure::Rejected),
         Input::FailUnreachable => failed(offer, OfferFailure::Unreachable),

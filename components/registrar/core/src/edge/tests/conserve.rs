@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::world::{NODE, NODE_2, World, from_node, response_to, udp};
-use crate::bindings::Flow;
+use crate::flow::Flow;
 use crate::message::{Message, Method};
 
 /// What the node heard of one INVITE.

@@ -3,6 +3,7 @@
 mod calls;
 mod conserve;
 mod registering;
+mod strangers;
 mod torture;
 mod torture_messages;
 mod world;

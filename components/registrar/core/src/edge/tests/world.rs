@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use ringdown_domain::TenantId;
 
-use crate::bindings::{Aor, Binding, Change, Flow, Refusal};
+use crate::bindings::{Aor, Binding, Change, Refusal, surplus};
 use crate::digest::{Algorithm, Ha1, NonceKey};
-use crate::edge::{Directory, Edge, Effect, Observation, Place, Realm, Settings, StoreResult};
+use crate::edge::{Directory, Edge, Effect, HostPort, Observation, Realm, RegisterSender, Settings, StoreResult};
+use crate::flow::Flow;
 use crate::message::{FieldName, Message};
 
 pub(super) const REALM: &str = "rd.test";
@@ -20,6 +21,9 @@ pub(super) struct World {
     pub(super) sent: Vec<(Flow, Vec<u8>)>,
     pub(super) observed: Vec<Observation>,
     pub(super) forgotten: Vec<Binding>,
+    /// Streams that were proved, and sources that were reported for guessing.
+    pub(super) proved: Vec<u64>,
+    pub(super) guessing: Vec<SocketAddr>,
     /// The store, kept as the script would.
     pub(super) stored: BTreeMap<Aor, Vec<Binding>>,
     pub(super) store_away: bool,
@@ -40,16 +44,18 @@ pub(super) fn ha1(user: &str, realm: &str, password: &str) -> Ha1 {
 
 pub(super) fn settings() -> Settings {
     Settings {
-        udp: vec![Place { host: "127.0.0.1".into(), port: 5060 }],
-        tcp: Some(Place { host: "127.0.0.1".into(), port: 5060 }),
+        advertise: None,
+        udp: vec![HostPort { host: "127.0.0.1".into(), port: 5060 }],
+        tcp: Some(HostPort { host: "127.0.0.1".into(), port: 5060 }),
         aliases: BTreeSet::new(),
         any_address_ports: BTreeSet::new(),
-        advertised: true,
         nodes: [NODE, NODE_2].iter().map(|node| node.parse::<SocketAddr>().expect("an address")).collect(),
         holder: "here".into(),
         no_response_ms: 2_000,
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         key: NonceKey::new([7; 32]),
+        address_realm: None,
+        transactions: crate::edge::MAX_TRANSACTIONS,
         seed: [9; 32],
     }
 }
@@ -67,10 +73,12 @@ impl World {
     pub(super) fn new() -> Self {
         Self {
             edge: edge(settings()),
-            now_ms: 1_000_000,
+            now_ms: 1_764_558_000_000,
             sent: Vec::new(),
             observed: Vec::new(),
             forgotten: Vec::new(),
+            proved: Vec::new(),
+            guessing: Vec::new(),
             stored: BTreeMap::new(),
             store_away: false,
         }
@@ -116,26 +124,32 @@ impl World {
                     self.sent.push((flow, bytes));
                     out.push((flow, message));
                 }
-                Effect::Store { operation, aor, call_id, cseq, from_tag, changes, .. } => {
-                    let result = self.store(&aor, (&call_id, &from_tag, cseq), changes);
+                Effect::Store { operation, aor, sender, changes, .. } => {
+                    let result = self.store(&aor, &sender, changes);
                     self.edge.stored(operation, result, self.now_ms);
                 }
                 Effect::Forget { binding, .. } => self.forgotten.push(*binding),
                 Effect::Observe(observation) => self.observed.push(observation),
+                Effect::Proved { connection } => self.proved.push(connection),
+                Effect::Guessing { source, .. } => self.guessing.push(source),
             }
         }
         out
     }
 
-    fn store(&mut self, aor: &Aor, marks: (&str, &str, u32), changes: Vec<Change>) -> StoreResult {
+    fn store(&mut self, aor: &Aor, sender: &RegisterSender, changes: Vec<Change>) -> StoreResult {
         if self.store_away {
             return StoreResult::Unavailable;
         }
         let bindings = self.stored.entry(aor.clone()).or_default();
         bindings.retain(|binding| binding.expires_at_ms > self.now_ms);
+        let kept: Vec<String> = changes.iter().map(|change| change.key().to_owned()).collect();
         for change in changes {
             let at = bindings.iter().position(|binding| binding.key == change.key());
-            if at.is_some_and(|at| bindings[at].is_newer_than(marks.0, marks.1, marks.2)) {
+            let late = |binding: &Binding| {
+                binding.call_id == sender.call_id && binding.cseq >= sender.cseq && binding.from_tag == sender.from_tag
+            };
+            if at.is_some_and(|at| late(&bindings[at])) {
                 return StoreResult::Refused(Refusal::OutOfOrder);
             }
             match (change, at) {
@@ -145,6 +159,9 @@ impl World {
                 (Change::Remove(_), None) => {}
             }
         }
+        let gone: Vec<String> =
+            surplus(bindings, &kept.iter().map(String::as_str).collect()).into_iter().map(str::to_owned).collect();
+        bindings.retain(|binding| !gone.contains(&binding.key));
         StoreResult::Done(bindings.clone())
     }
 

@@ -1,4 +1,4 @@
-//! An interaction's story as the API tells it: journal entries with the decisions behind them.
+//! An interaction's story: journal entries with the decisions behind them.
 
 use ringdown_domain as domain;
 use ringdown_events as events;
@@ -6,10 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::views::Interaction;
+use crate::Interaction;
 
 /// One thing that happened to an interaction.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StoryEntry {
     /// Its number in the tenant's journal.
     pub seq: u64,
@@ -20,7 +20,7 @@ pub struct StoryEntry {
 }
 
 /// What happened. The interaction is shown as it was afterwards.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StoryEvent {
     /// An agent has it.
@@ -59,11 +59,13 @@ pub enum StoryEvent {
 }
 
 /// Why an offer came to nothing.
-#[derive(Clone, Copy, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OfferFailure {
     /// The phone is busy.
     Busy,
+    /// The agent answered and hung up before the caller was joined.
+    HungUp,
     /// It rang and nobody answered in time.
     NoAnswer,
     /// The agent pushed it away.
@@ -76,6 +78,7 @@ impl From<domain::OfferFailure> for OfferFailure {
     fn from(failure: domain::OfferFailure) -> Self {
         match failure {
             domain::OfferFailure::Busy => Self::Busy,
+            domain::OfferFailure::HungUp => Self::HungUp,
             domain::OfferFailure::NoAnswer => Self::NoAnswer,
             domain::OfferFailure::Rejected => Self::Rejected,
             domain::OfferFailure::Unreachable => Self::Unreachable,
@@ -84,7 +87,7 @@ impl From<domain::OfferFailure> for OfferFailure {
 }
 
 /// The record of a routing decision: who was considered, who won, why.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Decision {
     /// What caused the search.
     pub trigger: Trigger,
@@ -103,7 +106,7 @@ pub struct Decision {
 }
 
 /// What caused a search for a match.
-#[derive(Clone, Copy, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     /// An agent became available and took the best interaction it can serve.
@@ -117,7 +120,7 @@ pub enum Trigger {
 }
 
 /// An agent who could have had the interaction.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CandidateAgent {
     /// Who.
     pub agent: Uuid,
@@ -126,7 +129,7 @@ pub struct CandidateAgent {
 }
 
 /// An interaction the agent could have had.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CandidateInteraction {
     /// Which.
     pub interaction: Uuid,

@@ -1,4 +1,4 @@
-//! A client's answer and what it should be (RFC 7616 3.4, RFC 2617 for answers without qop).
+//! A client's credentials and what they should be (RFC 7616 3.4, RFC 2617 for answers without qop).
 
 use md5::Md5;
 use sha2::Sha256;
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Ha1 {
 
 /// The `Digest` credentials of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Credentials {
     pub(super) user: String,
     pub(super) realm: String,
     pub(super) nonce: String,
@@ -76,7 +76,7 @@ pub struct Answer {
 /// Longest user name, realm, nonce: more is not ours.
 const MAX_TEXT: usize = 255;
 
-impl Answer {
+impl Credentials {
     /// Reads the value of an Authorization field; none for other schemes and for what we did not offer (`auth-int`,
     /// session algorithms).
     pub fn parse(value: &[u8]) -> Option<Self> {
@@ -121,6 +121,11 @@ impl Answer {
     /// The realm the credentials are for.
     pub fn realm(&self) -> &str {
         &self.realm
+    }
+
+    /// Whose they are.
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     /// The response that the holder of `ha1` gives.

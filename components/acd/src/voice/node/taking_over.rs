@@ -1,0 +1,254 @@
+//! Calls of a predecessor: those whose records can be read at the start, and callers whom a listing shows and nobody knows.
+//! Either way the call then does what its interaction's state says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ringdown_acd_core::call::{Call, FoundCall, Input, Leg, LegStage, NORMAL_CLEARING, Order};
+use ringdown_acd_core::node::{Liveness, Strangers};
+use ringdown_domain::{AgentId, InteractionId, InteractionState, OfferId, TenantId, TimestampMs};
+use ringdown_events::InteractionRecord;
+use ringdown_redis_store::{ConfigReader, Retry, StoreError, StreamStart, keys, newest_stream_id, redis};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::errands::send;
+use super::{CatchUp, INBOX, Node, Report};
+use crate::voice::Shared;
+use crate::voice::effects;
+use crate::voice::listing::{FoundCaller, Listing};
+use crate::voice::recovery::{self, Configs, InteractionNow};
+use crate::voice::worker::{CallFacts, RECORD_KEPT_S};
+
+impl Node {
+    /// Builds the picture from Redis. Asterisk is asked when its websocket is there.
+    pub(crate) async fn recover(shared: Shared) -> Result<Self, StoreError> {
+        let reader = ConfigReader::new(shared.pool.clone(), "voice", shared.life.node().to_string());
+        let end = CancellationToken::new();
+        let (follow, follows) = mpsc::channel(INBOX);
+        let (sender, effects) = mpsc::channel(INBOX);
+        shared.life.spawn_finite("voice effects", effects::follow(shared.clone(), follows, sender, end.clone()));
+        let mut node = Self {
+            started: read_started(&shared).await?,
+            watch: reader.clone().watch(),
+            configs: Configs::default(),
+            calls: HashMap::new(),
+            by_caller: HashMap::new(),
+            taken_up_to: HashMap::new(),
+            expected: HashMap::new(),
+            placing: HashMap::new(),
+            strangers: Strangers::default(),
+            liveness: Liveness::default(),
+            connected: None,
+            catch_up: CatchUp::Queue(Instant::now()),
+            met: false,
+            meeting: false,
+            unserved: 0,
+            feedback: mpsc::channel(INBOX),
+            reports: mpsc::channel(INBOX),
+            effects,
+            follow,
+            listing: false,
+            probing: false,
+            _end: end.clone().drop_guard(),
+            end,
+            shared,
+        };
+        for tenant in reader.tenants().await? {
+            match reader.read(tenant).await {
+                Ok(Some(config)) => node.configs.insert(Arc::new(config)),
+                Ok(None) => {}
+                // Its calls go on by their records; nobody is hung up because nobody can say whose a channel is.
+                Err(error) => {
+                    log::error!(tenant:% = tenant, error:% = error; "a configuration is not readable; its calls go on");
+                    node.configs.missed(tenant);
+                }
+            }
+            node.recover_tenant(tenant).await?;
+        }
+        log::info!(calls = node.calls.len(), unclaimed = node.strangers.expected(); "calls taken over");
+        Ok(node)
+    }
+
+    async fn recover_tenant(&mut self, tenant: TenantId) -> Result<(), StoreError> {
+        let stream = keys::voice(tenant, &self.shared.config.node);
+        let position = newest_stream_id(&self.shared.pool, &stream).await?;
+        let state = match recovery::read(&self.shared.pool, tenant, &self.shared.config.node).await {
+            Ok(state) => state,
+            // One tenant's unreadable state is no reason to leave the calls of all.
+            Err(error @ StoreError::Unreadable { .. }) => {
+                log::error!(tenant:% = tenant, error:% = error; "a tenant's state is not readable");
+                self.configs.missed(tenant);
+                recovery::Recovered::default()
+            }
+            Err(error) => return Err(error),
+        };
+        self.taken_up_to.insert(tenant, state.seq);
+        self.follow_tenant(tenant, StreamStart::After(position)).await;
+        for (record, call) in state.calls {
+            match call {
+                Some(call) => self.take_over(call, &record, state.seq),
+                None => {
+                    self.strangers.expect(record.id);
+                    self.expected.insert(record.id, tenant);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, call: Call, record: &InteractionRecord, seq: u64) {
+        let reported = call.reported();
+        let facts = self.facts(record);
+        let id = self.adopt(call, facts, seq);
+        if let Some(end) = reported {
+            // Told before, and maybe lost with the process that told it; the router takes it once.
+            self.give(id, vec![Order::EndInteraction(end.reason, end.at_ms)]);
+        }
+        self.follow_state(id, record);
+    }
+
+    /// Feeds what the state of an interaction says to its call, as the effects would have.
+    fn follow_state(&mut self, id: InteractionId, record: &InteractionRecord) {
+        let Some(live) = self.calls.get(&id) else { return };
+        let config = self.configs.get(live.call.tenant).cloned();
+        for input in recovery::inputs(record, &live.call, config.as_deref()) {
+            self.apply(id, input);
+        }
+    }
+
+    fn facts(&self, record: &InteractionRecord) -> CallFacts {
+        CallFacts {
+            node: self.shared.config.node.clone(),
+            queue: record.queue,
+            caller_number: record.caller.clone(),
+            dialled: record.called.clone(),
+        }
+    }
+
+    /// A caller whom nobody knows: the interaction of that channel says what to do.
+    pub(super) fn place(&mut self, listing: &Listing, channel: &str) {
+        let Some(found) = FoundCaller::in_listing(listing, channel, self.shared.life.clock().now()) else { return };
+        let expected = self.expected.get(&found.interaction).copied();
+        let of_trunk = self.configs.of_trunk(found.arrival.trunk).map(|config| config.meta.tenant);
+        let Some(tenant) = expected.or(of_trunk) else { return };
+        self.placing.entry(found.interaction).or_default();
+        let (pool, reports) = (self.shared.pool.clone(), self.reports.0.clone());
+        self.errand("voice caller", async move {
+            let interaction = recovery::read_interaction(&pool, tenant, found.interaction).await;
+            let interaction = interaction.inspect_err(|error| {
+                log::warn!(error:% = error; "an interaction could not be read; its caller is looked at again");
+            });
+            send(&reports, Report::Placed { found: Box::new(found), interaction: interaction.ok() }).await;
+        });
+    }
+
+    pub(super) fn placed(&mut self, found: FoundCaller, interaction: Option<InteractionNow>) {
+        let effects = self.placing.remove(&found.interaction).unwrap_or_default();
+        let Some(now) = interaction else { return };
+        let at_ms = self.shared.life.clock().now();
+        let Some(record) = now.record else {
+            log::warn!(channel = found.channel.as_str(); "a caller nobody knew is taken in");
+            return self.caller_arrived(found.channel, at_ms, &found.arrival);
+        };
+        if let InteractionState::Ended { .. } = record.state {
+            log::info!(interaction:% = record.id; "a caller whose interaction has ended is hung up");
+            return self.hang_up(vec![(found.channel, NORMAL_CLEARING)]);
+        }
+        log::warn!(interaction:% = record.id; "a call is rebuilt from the listing and its interaction");
+        let (tenant, id) = (now.tenant, record.id);
+        let rebuilt = rebuilt(&found, &record, at_ms);
+        let answered_leg =
+            rebuilt.leg.as_ref().filter(|leg| found.is_leg_up(&leg.channel)).map(|leg| leg.channel.clone());
+        let call = Call::rebuilt(tenant, id, found.channel, record.arrived_at_ms, rebuilt);
+        let facts = self.facts(&record);
+        self.adopt(call, facts, now.seq);
+        self.follow_state(id, &record);
+        if let Some(channel) = answered_leg {
+            self.apply(id, Input::LegAnswered { channel });
+        }
+        for entry in effects {
+            self.effect(tenant, entry);
+        }
+    }
+
+    /// The interaction of a call that was to be created is there already: the call does what it says, unless a later word has
+    /// come.
+    pub(super) fn learn(&mut self, id: InteractionId, now: InteractionNow) {
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        let is_news = now.seq >= live.taken_up_to;
+        match now.record {
+            Some(record) if is_news => {
+                live.taken_up_to = now.seq;
+                self.follow_state(id, &record);
+            }
+            // A later word has come, or nothing can be said: it is there, so the caller is wanted.
+            Some(_) | None => self.apply(id, Input::Created { refused: None }),
+        }
+    }
+
+    /// The records of calls that are lost go away by themselves.
+    pub(super) fn expire_records(&self) {
+        let records: Vec<String> =
+            self.calls.values().map(|live| keys::call(live.call.tenant, live.call.interaction)).collect();
+        if records.is_empty() {
+            return;
+        }
+        let pool = self.shared.pool.clone();
+        self.errand("voice records", async move {
+            for record in records {
+                let mut cmd = redis::cmd("EXPIRE");
+                cmd.arg(record).arg(RECORD_KEPT_S);
+                let done: Result<i64, StoreError> = pool.run("call_record", Retry::Safe, &cmd).await;
+                if let Err(error) = done {
+                    // Every record has a longer expiry of its own.
+                    log::debug!(error:% = error; "the record of a lost call stays for longer");
+                }
+            }
+        });
+    }
+}
+
+/// What the node shows of a call, beside what its interaction is doing.
+fn rebuilt(found: &FoundCaller, record: &InteractionRecord, now: TimestampMs) -> FoundCall {
+    let current: Option<(AgentId, OfferId, Option<TimestampMs>, bool)> = match record.state {
+        InteractionState::Offered { agent, offer, deadline_ms } => Some((agent, offer, Some(deadline_ms), false)),
+        InteractionState::Connected { agent, offer, .. } => Some((agent, offer, None, true)),
+        InteractionState::Waiting | InteractionState::Ended { .. } => None,
+    };
+    let leg = current.and_then(|(agent, offer, deadline_ms, is_connected)| {
+        let channel = found.leg_of(offer)?;
+        let stage = match (is_connected, channel.rings) {
+            (true, _) => LegStage::Answered,
+            (false, true) => LegStage::Ringing,
+            (false, false) => LegStage::Dialling,
+        };
+        Some(Leg {
+            offer,
+            agent,
+            channel: channel.id.clone(),
+            dialled_at_ms: TimestampMs(now.0.saturating_sub(10_000)),
+            deadline_ms,
+            stage,
+            rang: channel.rings,
+            settled: is_connected,
+        })
+    });
+    FoundCall {
+        is_answered: found.is_up,
+        is_mixed: found.is_mixed,
+        is_connected: current.is_some_and(|(.., is_connected)| is_connected),
+        leg,
+        legs: found.legs.iter().map(|leg| leg.number).max().unwrap_or(0),
+    }
+}
+
+async fn read_started(shared: &Shared) -> Result<Option<String>, StoreError> {
+    let mut cmd = redis::cmd("HGET");
+    cmd.arg(keys::NODES).arg(shared.config.node.as_str());
+    let text: Option<String> = shared.pool.run("node_status", Retry::Safe, &cmd).await?;
+    let status: Option<serde_json::Value> = text.and_then(|text| serde_json::from_str(&text).ok());
+    let started = status.and_then(|status| status["asterisk_started"].as_str().map(str::to_owned));
+    Ok(started.filter(|started| !started.is_empty()))
+}
