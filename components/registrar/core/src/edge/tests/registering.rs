@@ -221,9 +221,9 @@ fn instances_and_lists_of_contacts() {
     let answer = world.register("100", udp(PHONE), contact, 1);
     let text = String::from_utf8_lossy(answer.bytes()).into_owned();
     assert!(text.contains(
-        "Contact: <sip:a@1.2.3.4;transport=ws>;+sip.ice;reg-id=1;+sip.instance=\"<urn:uuid:7>\";expires=600\r\n"
+        "Contact: <sip:a@1.2.3.4;transport=ws>;+sip.ice;reg-id=1;+sip.instance=\"<urn:uuid:7>\";expires=60\r\n"
     ));
-    assert!(text.contains("Contact: <sip:b@[2001:db8::1]:5070>;q=0.500;expires=600\r\n"), "{text}");
+    assert!(text.contains("Contact: <sip:b@[2001:db8::1]:5070>;q=0.500;expires=60\r\n"), "{text}");
     // The same instance from elsewhere replaces its binding.
     let moved = "<sip:a@5.6.7.8;transport=ws>;reg-id=1;+sip.instance=\"<urn:uuid:7>\"";
     world.register("100", udp("10.0.0.7:5062"), moved, 1);
@@ -261,4 +261,14 @@ fn odd_names_and_dates_are_taken() {
             .replace("From: <sip:100@rd.test>", &format!("From: {from}"));
         assert_eq!(only(world.receive(flow, &text)).status(), Some(401), "{from}");
     }
+}
+
+/// Raw UTF-8 in a user part breaks RFC 3261 25.1, and its bytes mean the user all the same.
+#[test]
+fn raw_utf8_in_a_user_is_read() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    let text =
+        register_text("100", flow, CONTACT, 1, "").replace("From: <sip:100@", "From: J\u{fc}rgen <sip:j\u{fc}rgen@");
+    assert_eq!(only(world.receive(flow, &text)).status(), Some(401), "asked who it is, not refused as malformed");
 }
