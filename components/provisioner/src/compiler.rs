@@ -14,13 +14,15 @@ use ringdown_domain::TenantId;
 use ringdown_events::CompiledConfig;
 use ringdown_pg_store::{Nudge, Nudges, PgError, PgStore};
 use ringdown_provisioner_core::{Contradiction, Summary, compile};
-use ringdown_redis_store::{ConfigReader, ConfigWriteError, ConfigWriter, FlipError, Lease, LeaseKeys, RedisPool, StoreError, keys};
+use ringdown_redis_store::{
+    ConfigReader, ConfigWriteError, ConfigWriter, FlipError, Lease, LeaseKeys, RedisPool, StoreError, keys,
+};
 use ringdown_service::{Life, Readiness};
 
 use crate::metrics::ProvisionerMetrics;
 use crate::rows;
-use crate::sweep;
 use crate::status::{Board, Faults};
+use crate::sweep;
 
 /// The lease lives this long without renewal; a standby provisioner takes over within it.
 const LEASE_TTL: Duration = Duration::from_secs(5);

@@ -202,7 +202,8 @@ impl Renderer {
             log::warn!(tenant:% = tenant, problem = text.as_str(); "trunks are left out");
         }
         // Whose trunks are served again, or no longer, has something else to report.
-        let changed = self.faults.keys().chain(faults.keys()).filter(|tenant| self.faults.get(*tenant) != faults.get(*tenant));
+        let changed =
+            self.faults.keys().chain(faults.keys()).filter(|tenant| self.faults.get(*tenant) != faults.get(*tenant));
         for tenant in changed.filter(|tenant| self.versions.contains_key(*tenant)) {
             self.unsaid.insert(*tenant, Unsaid::AfterReload);
         }

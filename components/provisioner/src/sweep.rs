@@ -14,10 +14,7 @@ const REMOVED_KEPT_MS: u64 = 3_600_000;
 const STEP: usize = 1_000;
 
 /// Lets every key of a tenant that is not `known` expire. Whether nothing is left to do.
-pub(crate) async fn expire_removed(
-    redis: &RedisPool,
-    known: impl Fn(TenantId) -> bool,
-) -> Result<bool, StoreError> {
+pub(crate) async fn expire_removed(redis: &RedisPool, known: impl Fn(TenantId) -> bool) -> Result<bool, StoreError> {
     let mut routed: BTreeMap<TenantId, bool> = BTreeMap::new();
     let mut done = true;
     let mut cursor = 0_u64;
@@ -50,7 +47,8 @@ pub(crate) async fn keep(redis: &RedisPool, tenant: TenantId) -> Result<(), Stor
     let mut cursor = 0_u64;
     loop {
         let (next, names) = scan(redis, cursor, &format!("{{{tenant}}}:*")).await?;
-        let ends = |name: &String| [":interaction:", ":history:", ":call:", ":lease:"].iter().any(|part| name.contains(part));
+        let ends =
+            |name: &String| [":interaction:", ":history:", ":call:", ":lease:"].iter().any(|part| name.contains(part));
         let mut pipe = redis::pipe();
         for name in names.iter().filter(|name| !ends(name)) {
             pipe.cmd("PERSIST").arg(name).ignore();

@@ -40,7 +40,8 @@ fn quoted(path: &Path) -> String {
 /// Two fifths of the host's memory, 256 MB at least: a rewrite of the append-only file may take as much again, and beyond the
 /// limit Redis refuses writes before the host runs out.
 fn memory_limit_kb(meminfo: &str) -> u64 {
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    let total =
+        meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
     (total.unwrap_or(0_u64) * 2 / 5).max(256 * 1024)
 }
 
