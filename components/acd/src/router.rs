@@ -9,7 +9,7 @@
 //!          next batch is decided while a commit is on its way; it is sent only after that one was applied
 //! ```
 //!
-//! Parts: `contender` (the lease), `tenure` (recovery and the loop), `engine` (core, memory of commands, record), `batch`
+//! Parts: `contender` (the lease), `seat` (what it lends to its tenure), `tenure` (recovery and the loop), `engine` (core, memory of commands, record), `batch`
 //! (what a commit writes), `effects` (journal entry to voice effect), `intake`, `remembered`, `audit`, `metrics`.
 //!
 //! What holds: nothing decided leaves this process but through a commit that was applied under the lease; a decision whose
@@ -24,6 +24,7 @@ mod engine;
 mod intake;
 mod metrics;
 mod remembered;
+mod seat;
 mod tenure;
 
 use std::collections::HashMap;

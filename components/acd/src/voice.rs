@@ -18,6 +18,7 @@
 mod ari;
 mod classic;
 mod config;
+mod configs;
 mod effects;
 mod event;
 mod fence;

@@ -9,9 +9,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
 use futures_util::stream::{SplitSink, SplitStream, StreamExt};
 use ringdown_domain::TenantId;
-use ringdown_live_views::{
-    ClientMessage, Interaction, LiveAgent, Position, Scope, ServerMessage, SnapshotCause,
-};
+use ringdown_live_views::{ClientMessage, Interaction, LiveAgent, Position, Scope, ServerMessage, SnapshotCause};
 use ringdown_notifier_core::{Audience, CloseCode, Resume, resume};
 use ringdown_redis_store::session::{self, Role, Session, Standing, TokenAnswer};
 use ringdown_redis_store::{RedisPool, StoreError, snapshot};
@@ -396,17 +394,22 @@ fn broken(error: &axum::Error) -> End {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(reason) = cause {
         if let Some(reason) = reason.downcast_ref::<tungstenite::Error>() {
-            return match reason {
-                tungstenite::Error::Capacity(_) => End::Close(CloseCode::TooLarge),
-                tungstenite::Error::Utf8(_) => End::Close(CloseCode::NotText),
-                tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
-                tungstenite::Error::Protocol(_) => End::Close(CloseCode::Protocol),
-                _ => End::Gone,
-            };
+            return code_of(reason).map_or(End::Gone, End::Close);
         }
         cause = reason.source();
     }
     End::Gone
+}
+
+/// The code for a breach; none when the connection itself failed.
+fn code_of(error: &tungstenite::Error) -> Option<CloseCode> {
+    if let tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) = error {
+        return None;
+    }
+    let is_breach = |matches: bool, code| matches.then_some(code);
+    is_breach(matches!(error, tungstenite::Error::Capacity(_)), CloseCode::TooLarge)
+        .or(is_breach(matches!(error, tungstenite::Error::Utf8(_)), CloseCode::NotText))
+        .or(is_breach(matches!(error, tungstenite::Error::Protocol(_)), CloseCode::Protocol))
 }
 
 /// The way to the browser, with a limit on every message.

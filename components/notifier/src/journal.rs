@@ -36,7 +36,7 @@ impl Delta {
 }
 
 fn message(entry: &JournalEntry, scope: Scope) -> Result<Utf8Bytes, serde_json::Error> {
-    let event = LiveEvent::seen(entry.event.clone(), scope);
+    let event = Box::new(LiveEvent::seen(entry.event.clone(), scope));
     let message = ServerMessage::Event { seq: entry.seq, at_ms: entry.at_ms.0, event };
     Ok(Utf8Bytes::from(serde_json::to_string(&message)?))
 }

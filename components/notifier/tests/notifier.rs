@@ -430,8 +430,7 @@ async fn a_breach_of_the_protocol_is_told_with_a_close_code() {
         [(&[0x83, 0x80, 0, 0, 0, 0], 1002), (&[0x81, 0x01, b'a'], 1002), (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007)];
     for opened in [false, true] {
         for (bytes, code) in breaches {
-            let mut browser =
-                if opened { house.open(&token, &["agents"], None).await } else { house.connect().await };
+            let mut browser = if opened { house.open(&token, &["agents"], None).await } else { house.connect().await };
             if opened {
                 browser.hear_kind("snapshot").await;
             }

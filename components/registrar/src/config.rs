@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ringdown_env_config::{Reader, Secret, Url, shared};
 use ringdown_registrar_core::digest::Algorithm;
+use ringdown_registrar_core::edge::Outgoing;
 
 /// Start-up configuration.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Config {
     pub connections_per_source: usize,
     /// How long one may stay before its phone has proved who it is.
     pub unproved: Duration,
+    /// What becomes of calls that phones make.
+    pub outgoing: Outgoing,
     /// The realm that owns this host's addresses as SIP domains.
     pub address_realm: Option<String>,
 }
@@ -41,6 +44,8 @@ const DIGESTS: &[(&str, &[Algorithm])] = &[
     ("md5", &[Algorithm::Md5]),
     ("sha-256", &[Algorithm::Sha256]),
 ];
+
+const OUTGOING: &[(&str, Outgoing)] = &[("refuse", Outgoing::Refuse), ("asterisk", Outgoing::ToNodes)];
 
 impl Config {
     /// Reads every variable, then puts the parts together, so that all faults are found in one pass.
@@ -97,6 +102,11 @@ impl Config {
             .default(10_000)
             .about("How long a TCP connection may stay open before its phone has authenticated.")
             .read();
+        let outgoing = env
+            .choice("RINGDOWN_REGISTRAR_OUTGOING", OUTGOING)
+            .default("refuse")
+            .about("What becomes of calls that phones make: refused with 403, or sent to an Asterisk whose dial plan takes them.")
+            .read();
         let address_realm = env
             .parsed("RINGDOWN_REGISTRAR_ADDRESS_REALM", "a SIP realm", parse_host)
             .about("The realm of phones that are set to this host's address instead of a domain. Unset: such phones are refused.")
@@ -114,6 +124,7 @@ impl Config {
             connections: connections?,
             connections_per_source: connections_per_source?,
             unproved: unproved?,
+            outgoing: outgoing?,
             address_realm: address_realm?,
         })
     }

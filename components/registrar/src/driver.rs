@@ -126,7 +126,7 @@ impl Driver {
             }
             Input::Stored { operation, result } => self.edge.stored(operation, result, now_ms),
             Input::Directory(directory) => self.edge.set_directory(directory),
-            Input::Loaded { aor, bindings } => self.edge.load_location(&aor, bindings),
+            Input::Loaded { aor, bindings } => self.edge.load_location(&aor, bindings, now_ms),
         }
         self.edge.tick(now_ms);
         self.carry_out(now_ms);

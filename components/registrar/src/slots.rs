@@ -21,9 +21,9 @@ pub(crate) enum Standing {
     GivenUp,
 }
 
-/// Places of all listeners. Cloning shares them.
+/// OpenConnections of all listeners. Cloning shares them.
 #[derive(Clone, Debug)]
-pub(crate) struct Slots(Arc<Mutex<Places>>);
+pub(crate) struct Slots(Arc<Mutex<OpenConnections>>);
 
 /// A connection's place; dropping it gives the place back.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Slot {
 }
 
 #[derive(Debug)]
-struct Places {
+struct OpenConnections {
     most: usize,
     most_per_source: usize,
     open: BTreeMap<u64, Connection>,
@@ -51,7 +51,7 @@ struct Connection {
 
 impl Slots {
     pub(crate) fn new(most: usize, most_per_source: usize) -> Self {
-        Self(Arc::new(Mutex::new(Places {
+        Self(Arc::new(Mutex::new(OpenConnections {
             most,
             most_per_source,
             open: BTreeMap::new(),
@@ -75,7 +75,7 @@ impl Slots {
         }
     }
 
-    fn places(&self) -> std::sync::MutexGuard<'_, Places> {
+    fn places(&self) -> std::sync::MutexGuard<'_, OpenConnections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,7 +106,7 @@ impl Drop for Slot {
     }
 }
 
-impl Places {
+impl OpenConnections {
     fn take(&mut self, number: u64, address: IpAddr) -> Option<watch::Receiver<Standing>> {
         let source = source_key(address);
         if self.sources.get(&source).is_some_and(|open| open.len() >= self.most_per_source) {

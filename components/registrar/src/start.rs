@@ -121,6 +121,7 @@ fn settings(
             .nonce_key
             .as_ref()
             .map_or_else(|| NonceKey::new(entropy::bytes()), |key| NonceKey::from_secret(key.expose())),
+        outgoing: config.outgoing,
         address_realm: config.address_realm.clone(),
         transactions: MAX_TRANSACTIONS,
         seed: entropy::bytes(),

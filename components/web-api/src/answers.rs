@@ -111,13 +111,14 @@ fn make_whole(value: &mut Value) -> bool {
     match value {
         Value::Number(number) => {
             // Beyond 2^53 a double no longer tells whole numbers apart.
-            let whole = number.as_f64().filter(|x| number.is_f64() && x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0);
+            let whole =
+                number.as_f64().filter(|x| number.is_f64() && x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0);
             #[expect(clippy::cast_possible_truncation, reason = "whole, and within 53 bits")]
             let whole = whole.map(|x| x as i64);
             whole.map(|whole| *number = whole.into()).is_some()
         }
-        Value::Array(items) => items.iter_mut().fold(false, |changed, item| make_whole(item) || changed),
-        Value::Object(members) => members.values_mut().fold(false, |changed, item| make_whole(item) || changed),
+        Value::Array(items) => make_all_whole(items.iter_mut()),
+        Value::Object(members) => make_all_whole(members.values_mut()),
         Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
 }
@@ -150,6 +151,14 @@ fn broken_json(reason: &str) -> Problem {
 
 fn shorten(reason: &str) -> String {
     reason.chars().take(MAX_REASON_CHARS).collect()
+}
+
+fn make_all_whole<'a>(values: impl Iterator<Item = &'a mut Value>) -> bool {
+    let mut changed = false;
+    for value in values {
+        changed |= make_whole(value);
+    }
+    changed
 }
 
 /// Query parameters; unknown ones are refused, since a misspelt filter would show everything.
@@ -376,7 +385,13 @@ pub struct InteractionPath {
 pub struct IdempotencyHeader {
     /// 1 to 128 printable ASCII characters. A repeat of the same request with the same key has no second effect and gets the
     /// first answer; kept for 24 hours.
-    #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 128, pattern = "^[!-~]([ -~]*[!-~])?$")]
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[!-~]([ -~]*[!-~])?$"
+    )]
     #[expect(dead_code, reason = "documents the header")]
     idempotency_key: Option<String>,
 }
@@ -387,13 +402,23 @@ pub struct IdempotencyHeader {
 pub struct ChangeHeaders {
     /// 1 to 128 printable ASCII characters. A repeat of the same request with the same key has no second effect and gets the
     /// first answer; kept for 24 hours.
-    #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 128, pattern = "^[!-~]([ -~]*[!-~])?$")]
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[!-~]([ -~]*[!-~])?$"
+    )]
     #[expect(dead_code, reason = "documents the header")]
     idempotency_key: Option<String>,
     /// The `ETag` of the object as it was read, several of them, or `*`; the change is refused with 412 when it has none of
     /// them by now. A weak tag never matches (RFC 9110 13.1.1).
-    #[param(rename = "If-Match", required = false, max_length = 1024,
-        pattern = "^(\\*|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$")]
+    #[param(
+        rename = "If-Match",
+        required = false,
+        max_length = 1024,
+        pattern = "^(\\*|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$"
+    )]
     #[expect(dead_code, reason = "documents the header")]
     if_match: Option<String>,
 }

@@ -139,7 +139,8 @@ fn taken(constraint: &str) -> Problem {
     if constraint == "trunks_sources_overlap" {
         return source_taken();
     }
-    let field = ["realm", "login", "sip_user", "sources", "did", "name"].into_iter().find(|field| constraint.contains(field));
+    let field =
+        ["realm", "login", "sip_user", "sources", "did", "name"].into_iter().find(|field| constraint.contains(field));
     let field = field.unwrap_or(if constraint.starts_with("skills") { "name" } else { "id" });
     answers::conflict("taken", format!("another object has this {field}")).field(field, "must be unique")
 }

@@ -106,7 +106,8 @@ pub struct Quotas {
 impl Quotas {
     /// Reads every limit.
     pub fn read(env: &mut Reader) -> Option<Self> {
-        let mut read = |name, most, default: u64, about| env.number(name, 1..=most).default(default).about(about).read();
+        let mut read =
+            |name, most, default: u64, about| env.number(name, 1..=most).default(default).about(about).read();
         // The defaults are beyond the largest contact centre we have measured, and all of them together fit a host of 4 GB.
         let agents =
             read("RINGDOWN_WEB_API_QUOTA_AGENTS", 1_000_000_u64, 10_000, "Most agents a tenant may configure.");
@@ -186,7 +187,11 @@ pub async fn check_row(app: &App, tx: &mut Tx<'_>, tenant: TenantId, quota: Quot
     let Some(sql) = quota.count() else { return Ok(()) };
     let count: i64 = db::one(tx, sql, &[&tenant.0]).await?.get("count");
     let limit = app.settings.quotas.limit(quota);
-    if u64::try_from(count).unwrap_or(u64::MAX) < limit { Ok(()) } else { Err(exceeded(StatusCode::CONFLICT, quota, limit)) }
+    if u64::try_from(count).unwrap_or(u64::MAX) < limit {
+        Ok(())
+    } else {
+        Err(exceeded(StatusCode::CONFLICT, quota, limit))
+    }
 }
 
 /// Refuses one more interaction over the API.
@@ -233,10 +238,7 @@ pub struct QuotaUse {
 /// What the tenant may take of the installation, and what it takes.
 #[utoipa::path(get, path = "/tenants/{tenant}/quotas", tag = "tenants", params(TenantPath),
     responses((status = 200, description = "Every quota.", body = Page<QuotaUse>)))]
-pub async fn list_quotas(
-    State(app): State<App>,
-    scope: InTenant<Supervise>,
-) -> Result<Json<Page<QuotaUse>>, Problem> {
+pub async fn list_quotas(State(app): State<App>, scope: InTenant<Supervise>) -> Result<Json<Page<QuotaUse>>, Problem> {
     let mut items = Vec::new();
     for quota in Quota::ALL {
         let used = match quota.count() {

@@ -173,7 +173,8 @@ fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
     let read = if text.len() <= MAX_IF_MATCH_CHARS { IfMatch::parse(&text) } else { None };
     read.map(Some).ok_or_else(|| {
         let detail = "the If-Match header is not accepted";
-        Problem::new(StatusCode::BAD_REQUEST, "bad_header", detail).field("If-Match", "must be a list of entity tags, or *")
+        Problem::new(StatusCode::BAD_REQUEST, "bad_header", detail)
+            .field("If-Match", "must be a list of entity tags, or *")
     })
 }
 

@@ -118,7 +118,7 @@ async fn an_idempotency_key_makes_a_write_happen_once() {
         .request(Method::POST, &path)
         .header("idempotency-key", "r")
         .json(&json!({ "name": "X", "skills": { "no": 1 } }));
-    root.send(request).await.refuses(422, "skill");
+    root.send(request).await.refuses(422, "skills");
     send("r", "Eve").await.expect(201);
 }
 
@@ -202,7 +202,8 @@ async fn phones_need_user_and_password_together() {
     let again = root.get(&format!("{path}/{}", drawn.id())).await.expect(200);
     assert!(again.body["sip_password"].is_null(), "shown once: {}", again.text);
     root.post(&path, json!({ "name": "A", "sip_password": "eight-8888x" })).await.refuses(422, "sip_password");
-    let made = root.post(&path, json!({ "name": "A", "sip_user": "1", "sip_password": "eight-8888x" })).await.expect(201);
+    let made =
+        root.post(&path, json!({ "name": "A", "sip_user": "1", "sip_password": "eight-8888x" })).await.expect(201);
     assert!(!made.text.contains("eight888") && !made.text.contains("ha1"));
     root.post(&path, json!({ "name": "B", "sip_user": "1", "sip_password": "eight-8888x" }))
         .await

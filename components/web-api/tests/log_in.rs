@@ -186,7 +186,8 @@ async fn a_session_of_an_older_generation_is_worth_nothing() {
     world.root.patch(&format!("/users/{id}"), json!({ "role": "supervisor" })).await.expect(200);
     admin.get("/sessions/current").await.expect(401);
     assert_eq!(robot.get("/sessions/current").await.expect(200).body["role"], "supervisor");
-    robot.post("/users", json!({ "login": "x", "name": "x", "password": PASSWORD, "role": "administrator" }))
+    robot
+        .post("/users", json!({ "login": "x", "name": "x", "password": PASSWORD, "role": "administrator" }))
         .await
         .expect(403);
     world.root.logged_in("gen", PASSWORD).await.get("/sessions/current").await.expect(200);

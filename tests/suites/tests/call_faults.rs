@@ -220,7 +220,7 @@ async fn listening(centre: &CallCentre, name: &str, stop: Arc<AtomicBool>) -> to
 
 /// A caller who waits until somebody is heard, talks for a moment and hangs up; what went wrong otherwise.
 async fn patient(trunk: std::net::SocketAddr, number: u64) -> Result<(), String> {
-    let mut caller = Phone::new("127.0.0.1", &format!("49306{number:05}"), CALLER_HZ, Manner::Answer).await.unwrap();
+    let mut caller = Phone::new(CARRIER, &format!("49306{number:05}"), CALLER_HZ, Manner::Answer).await.unwrap();
     caller.call("100", trunk).await.unwrap();
     loop {
         match caller.next(PATIENCE).await {
@@ -230,7 +230,8 @@ async fn patient(trunk: std::net::SocketAddr, number: u64) -> Result<(), String>
         }
     }
     let started = tokio::time::Instant::now();
-    while !caller.hears(AGENT_HZ, Duration::from_millis(500)).await {
+    // A voice is told from music by half a second of sound.
+    while !caller.hears(AGENT_HZ, Duration::from_millis(1_500)).await {
         match caller.next(Duration::from_millis(1)).await {
             Ok(Seen::HungUp) => return Err(format!("call {number} was hung up and had heard nobody")),
             Ok(other) => return Err(format!("call {number} while it waited: {other:?}")),
@@ -305,7 +306,7 @@ async fn an_asterisk_that_answers_slowly_ends_no_call() {
     let mut ada = Phone::new("127.0.0.1", "ada", AGENT_HZ, Manner::Answer).await.unwrap();
     ada.register(centre.registrar, &centre.realm, PHONE_PASSWORD).await.unwrap();
     let caller = async |number: &str| {
-        let mut caller = Phone::new("127.0.0.1", number, CALLER_HZ, Manner::Answer).await.unwrap();
+        let mut caller = Phone::new(CARRIER, number, CALLER_HZ, Manner::Answer).await.unwrap();
         caller.call("100", centre.trunk).await.unwrap();
         assert_eq!(caller.next(PATIENCE).await.unwrap(), Seen::Talking);
         caller

@@ -281,6 +281,53 @@ async fn a_number_nobody_routes_is_refused_with_404() {
     expect(&mut caller, Seen::Failed(404)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_reaches_its_route_however_the_carrier_writes_it() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let trunks = centre.get(&centre.of_tenant("trunks")).await.unwrap();
+    let trunk = text(&trunks["items"][0], "id").unwrap();
+    centre.patch(&centre.of_tenant(&format!("trunks/{trunk}")), json!({ "country_code": "49" })).await.unwrap();
+    centre.post(&centre.of_tenant("routes"), json!({ "did": "+4930123456", "queue": centre.queue })).await.unwrap();
+    let call = async |number: &str| {
+        let mut caller = Phone::new(CARRIER, "01701234567", CALLER_HZ, Manner::Answer).await.unwrap();
+        caller.call(number, centre.trunk).await.unwrap();
+        (caller.next(PATIENCE).await.unwrap(), caller)
+    };
+    // The new route takes a moment to reach the acd.
+    wait_until(PATIENCE, "the number is routed", async || {
+        let (seen, caller) = call("+4930123456").await;
+        (seen == Seen::Talking).then_some(caller)
+    })
+    .await
+    .hang_up()
+    .await
+    .unwrap();
+    for number in [
+        "4930123456",
+        "004930123456",
+        "030123456",
+        "%2B4930123456",
+        "+49-30-123456",
+        "+49.30.123456",
+        "+49(30)123456",
+        "+4930123456;npdi",
+        "+4930123456;npdi=yes;rn=+4930999",
+        "030123456;phone-context=+49",
+    ] {
+        let (seen, caller) = call(number).await;
+        assert_eq!(seen, Seen::Talking, "{number}");
+        let record = centre.interaction("the call waits", |record| record["state"]["kind"] == "waiting").await;
+        assert_eq!(
+            (&record["called"], &record["caller"]),
+            (&json!("+4930123456"), &json!("+491701234567")),
+            "{number}"
+        );
+        caller.hang_up().await.unwrap();
+        centre.ended(&text(&record, "id").unwrap()).await;
+    }
+    assert_eq!(call("+4930000000").await.0, Seen::Failed(404));
+}
+
 fn now_ms() -> u64 {
     u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
 }

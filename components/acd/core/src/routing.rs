@@ -57,7 +57,7 @@ use line::{Hit, Line};
 use skills::Skills;
 use slots::{Agents, EndedIds, Interactions};
 use timers::Timers;
-use waiting::{Place, Waiting};
+use waiting::{QueuePlace, Waiting};
 
 /// Most waiting interactions of a tenant; a further one is refused as full.
 pub const MAX_WAITING: u32 = 100_000;
@@ -93,7 +93,7 @@ pub struct Router {
     repairs: u32,
     /// Room for what a search finds, kept between searches.
     hits: Vec<Hit>,
-    places: Vec<Place>,
+    places: Vec<QueuePlace>,
 }
 
 /// A queue, live.
@@ -290,8 +290,8 @@ impl Clock {
     }
 }
 
-impl From<&Place> for CandidateInteraction {
-    fn from(place: &Place) -> Self {
+impl From<&QueuePlace> for CandidateInteraction {
+    fn from(place: &QueuePlace) -> Self {
         Self { interaction: place.id, rank_ms: place.rank }
     }
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use ringdown_domain::TenantId;
 use ringdown_events::CompiledConfig;
 use ringdown_redis_store::{Lease, LeaseKeys, keys};
-use ringdown_service::{Backoff, Heartbeat, HeldBack, Readiness};
+use ringdown_service::{Backoff, HeldBack, Readiness};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::seat::Seat;
 use super::tenure::{Ended, Tenure};
 
 /// How often a standby looks whether the lease is free.
@@ -22,11 +23,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// See the module's text.
 pub(crate) struct Contender {
-    pub(crate) shared: Shared,
-    pub(crate) tenant: TenantId,
-    pub(crate) configs: watch::Receiver<Arc<CompiledConfig>>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) heartbeat: Heartbeat,
+    seat: Seat,
     readiness: Readiness,
     backoff: Backoff,
 }
@@ -41,20 +38,21 @@ impl Contender {
         let heartbeat = shared.life.heartbeat(format!("router {tenant}"), STUCK_AFTER);
         let readiness = shared.life.readiness(format!("router {tenant}"));
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        Self { shared, tenant, configs, stop, heartbeat, readiness, backoff }
+        Self { seat: Seat { shared, tenant, configs, stop, heartbeat }, readiness, backoff }
     }
 
     /// Contends until the tenant or the daemon stops.
     pub(crate) async fn run(mut self) {
-        let keys = LeaseKeys { lease: keys::router_lease(self.tenant), epoch: keys::router_epoch(self.tenant) };
-        while !self.stop.is_cancelled() {
-            self.heartbeat.touch();
-            if self.shared.life.held() != HeldBack::Nothing {
+        let keys =
+            LeaseKeys { lease: keys::router_lease(self.seat.tenant), epoch: keys::router_epoch(self.seat.tenant) };
+        while !self.seat.stop.is_cancelled() {
+            self.seat.heartbeat.touch();
+            if self.seat.shared.life.held() != HeldBack::Nothing {
                 // Who stands by on another host comes first; without one this host goes on routing.
                 self.pause(STAND_BACK).await;
             }
-            let ttl = self.shared.config.lease_ttl;
-            match Lease::acquire(&self.shared.pool, &keys, &self.shared.holder, ttl).await {
+            let ttl = self.seat.shared.config.lease_ttl;
+            match Lease::acquire(&self.seat.shared.pool, &keys, &self.seat.shared.holder, ttl).await {
                 Ok(Some(lease)) => self.hold(Arc::new(lease)).await,
                 Ok(None) => {
                     self.readiness.ready();
@@ -72,29 +70,31 @@ impl Contender {
     async fn hold(&mut self, lease: Arc<Lease>) {
         let started = Instant::now();
         let epoch = lease.epoch();
-        log::info!(tenant:% = self.tenant, epoch; "lease acquired");
-        let ended = match Tenure::begin(self, Arc::clone(&lease)).await {
+        log::info!(tenant:% = self.seat.tenant, epoch; "lease acquired");
+        let ended = match Tenure::begin(&mut self.seat, Arc::clone(&lease)).await {
             Ok(tenure) => {
-                self.shared.metrics.recovered(started.elapsed());
+                self.seat.shared.metrics.recovered(started.elapsed());
                 self.readiness.ready();
                 self.backoff.reset();
                 let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                log::info!(tenant:% = self.tenant, epoch, took_ms; "routing");
-                self.shared.metrics.active.inc();
-                let ended = tenure.drive(self).await;
-                self.shared.metrics.active.dec();
+                log::info!(tenant:% = self.seat.tenant, epoch, took_ms; "routing");
+                self.seat.shared.metrics.active.inc();
+                let ended = tenure.drive(&mut self.seat).await;
+                self.seat.shared.metrics.active.dec();
                 ended
             }
             Err(error) => Ended::Failed(error.to_string()),
         };
-        if let Err(error) = lease.release(&self.shared.pool).await {
-            log::warn!(tenant:% = self.tenant, epoch, error:% = error; "the lease is not released; it ends by itself");
+        if let Err(error) = lease.release(&self.seat.shared.pool).await {
+            log::warn!(tenant:% = self.seat.tenant, epoch, error:% = error; "the lease is not released; it ends by itself");
         }
         match ended {
-            Ended::Stopped => log::info!(tenant:% = self.tenant, epoch; "lease released"),
-            Ended::Lost(why) => log::warn!(tenant:% = self.tenant, epoch, why; "no longer the router; standing by"),
+            Ended::Stopped => log::info!(tenant:% = self.seat.tenant, epoch; "lease released"),
+            Ended::Lost(why) => {
+                log::warn!(tenant:% = self.seat.tenant, epoch, why; "no longer the router; standing by")
+            }
             Ended::Failed(why) => {
-                log::error!(tenant:% = self.tenant, epoch, why; "cannot route");
+                log::error!(tenant:% = self.seat.tenant, epoch, why; "cannot route");
                 self.readiness.waiting(why);
                 let delay = self.backoff.next_delay();
                 self.pause(delay).await;
@@ -104,7 +104,7 @@ impl Contender {
 
     async fn pause(&self, time: Duration) {
         tokio::select! {
-            () = self.stop.cancelled() => {}
+            () = self.seat.stop.cancelled() => {}
             () = tokio::time::sleep(time) => {}
         }
     }

@@ -25,11 +25,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::batch::Retention;
-use super::contender::Contender;
 use super::engine::{COMMITS_FIELD, Engine, Prepared, REDIS_RUN_FIELD, Restored};
 use super::intake::{self, Arrivals};
 use super::metrics::TenantLabel;
 use super::remembered::Remembered;
+use super::seat::Seat;
 use super::{Shared, audit};
 
 /// The longest sleep of the loop; figures are told and the command stream is trimmed this often.
@@ -71,15 +71,15 @@ type InFlight = Pin<Box<dyn Future<Output = (Committer, Result<(), Ended>)> + Se
 
 impl Tenure {
     /// Rebuilds the core from what is committed, and starts to read commands behind the committed position.
-    pub(crate) async fn begin(contender: &mut Contender, lease: Arc<Lease>) -> Result<Self, StoreError> {
-        let (shared, tenant) = (&contender.shared, contender.tenant);
+    pub(crate) async fn begin(seat: &mut Seat, lease: Arc<Lease>) -> Result<Self, StoreError> {
+        let (shared, tenant) = (&seat.shared, seat.tenant);
         shared.acknowledged.take_up(tenant, lease.epoch());
         let end = CancellationToken::new();
         let lost = end.child_token();
         let renewal = renew(shared.pool.clone(), Arc::clone(&lease), lost.clone());
         shared.life.spawn_finite(format!("lease {tenant}"), renewal);
         let guard = end.clone().drop_guard();
-        let config = contender.configs.borrow_and_update().clone();
+        let config = seat.configs.borrow_and_update().clone();
         let retention = shared.config.retention();
         let mut committer = Committer::new(&shared.pool, keys::unshown(tenant), shared.config.replicas);
         committer.show_left(&lease).await.map_err(not_shown)?;
@@ -92,35 +92,35 @@ impl Tenure {
     }
 
     /// Routes until stop or loss.
-    pub(crate) async fn drive(mut self, contender: &mut Contender) -> Ended {
+    pub(crate) async fn drive(mut self, seat: &mut Seat) -> Ended {
         let mut idle = self.committer.take();
         let mut in_flight: Option<InFlight> = None;
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        if let Err(ended) = self.take_configuration(contender) {
+        if let Err(ended) = self.take_configuration(seat) {
             return ended;
         }
-        let life = contender.shared.life.clone();
+        let life = seat.shared.life.clone();
         let mut held_back = std::pin::pin!(life.held_back());
         loop {
-            contender.heartbeat.touch();
-            let deadline = self.until_deadline(contender);
+            seat.heartbeat.touch();
+            let deadline = self.until_deadline(seat);
             // Not left to the sleep below: it may never be the first to be ready while commands keep coming.
             if self.caught_up
                 && deadline.is_zero()
-                && let Err(ended) = self.tick(contender)
+                && let Err(ended) = self.tick(seat)
             {
                 return ended;
             }
             if self.engine.has_work()
                 && let Some(committer) = idle.take()
             {
-                match self.start_commit(contender, committer) {
+                match self.start_commit(seat, committer) {
                     Ok(commit) => in_flight = Some(commit),
                     Err(ended) => return ended,
                 }
             }
-            let room = self.engine.commands() < contender.shared.config.batch;
+            let room = self.engine.commands() < seat.shared.config.batch;
             let step = tokio::select! {
                 biased;
                 () = self.lost.cancelled() => Err(Ended::Lost("the lease is over".to_owned())),
@@ -129,14 +129,14 @@ impl Tenure {
                     idle = Some(committer);
                     result
                 }
-                () = contender.stop.cancelled() => Err(self.finish(contender, idle.take(), in_flight.take()).await),
+                () = seat.stop.cancelled() => Err(self.finish(seat, idle.take(), in_flight.take()).await),
                 // Handed over in order, as at the end of the daemon.
-                () = &mut held_back => Err(self.finish(contender, idle.take(), in_flight.take()).await),
-                arrivals = self.arrivals.recv(), if room => self.take(contender, arrivals),
-                _changed = contender.configs.changed() => self.take_configuration(contender),
-                () = tokio::time::sleep(deadline), if self.caught_up => self.tick(contender),
+                () = &mut held_back => Err(self.finish(seat, idle.take(), in_flight.take()).await),
+                arrivals = self.arrivals.recv(), if room => self.take(seat, arrivals),
+                _changed = seat.configs.changed() => self.take_configuration(seat),
+                () = tokio::time::sleep(deadline), if self.caught_up => self.tick(seat),
                 _ = housekeeping.tick() => {
-                    self.tell_figures(contender);
+                    self.tell_figures(seat);
                     self.engine.trim_soon();
                     Ok(())
                 }
@@ -147,42 +147,42 @@ impl Tenure {
         }
     }
 
-    fn take(&mut self, contender: &Contender, arrivals: Option<Arrivals>) -> Result<(), Ended> {
+    fn take(&mut self, seat: &Seat, arrivals: Option<Arrivals>) -> Result<(), Ended> {
         let Some(arrivals) = arrivals else { return Err(Ended::Failed("the reader of commands ended".to_owned())) };
         self.caught_up |= arrivals.caught_up;
-        let now = contender.shared.life.clock().now();
+        let now = seat.shared.life.clock().now();
         self.engine.take(now, arrivals.list).map_err(not_encoded)
     }
 
-    fn tick(&mut self, contender: &Contender) -> Result<(), Ended> {
-        self.engine.tick(contender.shared.life.clock().now()).map_err(not_encoded)
+    fn tick(&mut self, seat: &Seat) -> Result<(), Ended> {
+        self.engine.tick(seat.shared.life.clock().now()).map_err(not_encoded)
     }
 
     /// At the start of a tenure too: a restored core must be given its configuration once.
-    fn take_configuration(&mut self, contender: &mut Contender) -> Result<(), Ended> {
-        let config = contender.configs.borrow_and_update().clone();
+    fn take_configuration(&mut self, seat: &mut Seat) -> Result<(), Ended> {
+        let config = seat.configs.borrow_and_update().clone();
         let version = config.meta.version;
         if version != self.engine.config_version() {
-            log::info!(tenant:% = contender.tenant, version; "configuration taken");
+            log::info!(tenant:% = seat.tenant, version; "configuration taken");
         }
-        self.engine.configure(contender.shared.life.clock().now(), config).map_err(not_encoded)
+        self.engine.configure(seat.shared.life.clock().now(), config).map_err(not_encoded)
     }
 
-    fn start_commit(&mut self, contender: &Contender, committer: Committer) -> Result<InFlight, Ended> {
-        let now = contender.shared.life.clock().now();
+    fn start_commit(&mut self, seat: &Seat, committer: Committer) -> Result<InFlight, Ended> {
+        let now = seat.shared.life.clock().now();
         let prepared = self.engine.prepare(now, &self.retention).map_err(not_encoded)?;
         let lease = Arc::clone(&self.lease);
-        Ok(Box::pin(commit(contender.shared.clone(), contender.tenant, committer, lease, prepared)))
+        Ok(Box::pin(commit(seat.shared.clone(), seat.tenant, committer, lease, prepared)))
     }
 
-    fn until_deadline(&self, contender: &Contender) -> Duration {
-        let now = contender.shared.life.clock().now();
+    fn until_deadline(&self, seat: &Seat) -> Duration {
+        let now = seat.shared.life.clock().now();
         let left = self.engine.next_deadline().map(|due| Duration::from_millis(due.since_ms(now)));
         left.map_or(HOUSEKEEPING, |left| left.min(HOUSEKEEPING))
     }
 
     /// After a stop: what was decided is committed, nothing more is read. What is in the stream is the successor's.
-    async fn finish(&mut self, contender: &Contender, idle: Option<Committer>, in_flight: Option<InFlight>) -> Ended {
+    async fn finish(&mut self, seat: &Seat, idle: Option<Committer>, in_flight: Option<InFlight>) -> Ended {
         let last = async {
             let committer = match (idle, in_flight) {
                 (Some(committer), _) => committer,
@@ -193,7 +193,7 @@ impl Tenure {
                 }
                 (None, None) => return Ok(()),
             };
-            if self.engine.has_work() { self.start_commit(contender, committer)?.await.1 } else { Ok(()) }
+            if self.engine.has_work() { self.start_commit(seat, committer)?.await.1 } else { Ok(()) }
         };
         match tokio::time::timeout(LAST_COMMIT_LIMIT, last).await {
             Ok(Ok(())) => Ended::Stopped,
@@ -202,11 +202,11 @@ impl Tenure {
         }
     }
 
-    fn tell_figures(&self, contender: &Contender) {
-        let label = TenantLabel { tenant: contender.tenant.to_string() };
-        let metrics = &contender.shared.metrics;
+    fn tell_figures(&self, seat: &Seat) {
+        let label = TenantLabel { tenant: seat.tenant.to_string() };
+        let metrics = &seat.shared.metrics;
         let counts = self.engine.counts();
-        let oldest = self.engine.oldest_waiting_ms(contender.shared.life.clock().now());
+        let oldest = self.engine.oldest_waiting_ms(seat.shared.life.clock().now());
         metrics.waiting.get_or_create(&label).set(i64::from(counts.waiting));
         metrics.available.get_or_create(&label).set(i64::from(counts.agents_available));
         metrics.oldest_waiting_ms.get_or_create(&label).set(i64::try_from(oldest).unwrap_or(i64::MAX));

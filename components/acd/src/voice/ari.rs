@@ -111,7 +111,7 @@ impl Ari {
         Self { fence: Some(fence), ..self.clone() }
     }
 
-    /// When this Asterisk was started, as it says: another text means another Asterisk.
+    /// When this Asterisk was started, as it says: another moment means another Asterisk.
     pub(crate) async fn started(&self) -> Result<String, AriError> {
         let request = self.client.get(format!("{}/asterisk/info?only=status", self.base));
         self.read::<Info>("info", request).await.map(|info| info.status.startup_time)

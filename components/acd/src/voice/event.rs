@@ -177,15 +177,32 @@ pub(crate) fn timestamp(text: &str) -> Option<TimestampMs> {
     u64::try_from(time.as_millisecond()).ok().map(TimestampMs)
 }
 
+/// Whether two texts name one moment: Asterisk writes its start in the host's time zone, which changes with the season.
+/// Texts that cannot be read are compared as they are.
+pub(crate) fn is_same_moment(one: &str, other: &str) -> bool {
+    match (timestamp(one), timestamp(other)) {
+        (Some(one), Some(other)) => one == other,
+        (None, _) | (_, None) => one == other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, Happening, Message, parse, timestamp};
+    use super::{Arguments, Happening, Message, is_same_moment, parse, timestamp};
 
     #[test]
     fn timestamps_of_asterisk_are_read() {
         assert_eq!(timestamp("1970-01-01T00:00:01.500+0000").map(|at| at.0), Some(1_500));
         assert_eq!(timestamp("1970-01-01T02:00:01.500+0200").map(|at| at.0), Some(1_500));
         assert_eq!(timestamp("yesterday"), None);
+    }
+
+    #[test]
+    fn a_start_is_one_start_in_summer_and_winter_time() {
+        assert!(is_same_moment("2026-10-25T02:30:00.123+0200", "2026-10-25T01:30:00.123+0100"));
+        assert!(!is_same_moment("2026-10-25T02:30:00.123+0200", "2026-10-25T02:30:00.123+0100"));
+        assert!(is_same_moment("?", "?"));
+        assert!(!is_same_moment("?", "2026-10-25T02:30:00.123+0200"));
     }
 
     #[test]

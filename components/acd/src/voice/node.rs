@@ -12,24 +12,25 @@ mod errands;
 mod listings;
 mod taking_over;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use ringdown_acd_core::call::{Call, Input, Order};
 use ringdown_acd_core::node::{Liveness, Strangers};
 use ringdown_domain::{InteractionId, TenantId};
 use ringdown_events::{VoiceEffect, VoiceEffectEntry};
-use ringdown_redis_store::{ConfigChange, ConfigWatch, StreamStart};
+use ringdown_redis_store::{ConfigChange, ConfigWatch, StoreError, StreamStart};
 use ringdown_service::Readiness;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shared;
 use super::ari::AriError;
+use super::configs::Configs;
 use super::effects::TenantEffect;
 use super::listing::{FoundCaller, Listing};
-use super::recovery::{Configs, InteractionNow};
+use super::recovery::{InteractionNow, Recovered};
 use super::worker::{CallFacts, Feedback, Worker};
 
 /// How often everything is listed.
@@ -54,6 +55,11 @@ enum Report {
         filtered: Result<(), AriError>,
     },
     Probe(Result<String, AriError>),
+    /// A tenant's calls, which could not be read before, and where its effects begin.
+    State {
+        tenant: TenantId,
+        state: Result<(StreamStart, Recovered), StoreError>,
+    },
     /// A caller nobody knew, and the interaction of that channel, if it could be read.
     Placed {
         found: Box<FoundCaller>,
@@ -95,6 +101,8 @@ pub(crate) struct Node {
     expected: HashMap<InteractionId, TenantId>,
     /// Callers whose interaction is being read, and the effects that came meanwhile.
     placing: HashMap<InteractionId, Vec<VoiceEffectEntry>>,
+    /// Tenants whose state is being asked for again.
+    reading: HashSet<TenantId>,
     strangers: Strangers,
     liveness: Liveness,
     /// When the node's Asterisk says it was started; none: dead or never seen.
@@ -149,9 +157,12 @@ impl Node {
                     self.say(readiness);
                 }
                 Some((tenant, entry)) = self.effects.recv() => self.effect(tenant, entry),
-                change = self.watch.next() => self.configured(change).await,
+                change = self.watch.next() => self.configured(change),
                 () = tokio::time::sleep(deadline) => self.tick(),
-                _ = list.tick() => self.start_listing(),
+                _ = list.tick() => {
+                    self.start_listing();
+                    self.ask_for_states();
+                }
                 _ = probe.tick() => self.probe(),
             }
         }
@@ -180,6 +191,7 @@ impl Node {
             }
             Report::Met { connection, started, filtered } => self.met(connection, started, filtered),
             Report::Probe(result) => self.probed(result),
+            Report::State { tenant, state } => self.state_read(tenant, state),
             Report::Placed { found, interaction } => self.placed(*found, interaction),
         }
     }
@@ -291,23 +303,27 @@ impl Node {
         self.apply(id, input);
     }
 
-    async fn configured(&mut self, change: ConfigChange) {
+    fn configured(&mut self, change: ConfigChange) {
         match change {
             ConfigChange::Taken(config) => {
                 let tenant = config.meta.tenant;
                 self.configs.insert(config);
+                if self.configs.is_unread(tenant) {
+                    // Its effects are followed from where its state was read.
+                    return;
+                }
                 if let Entry::Vacant(new) = self.taken_up_to.entry(tenant) {
                     new.insert(0);
-                    self.follow_tenant(tenant, StreamStart::Oldest).await;
+                    self.follow_tenant(tenant, StreamStart::Oldest);
                 }
             }
             ConfigChange::Removed(tenant) => self.configs.remove(tenant),
         }
     }
 
-    async fn follow_tenant(&self, tenant: TenantId, from: StreamStart) {
-        // The reader ends only with the node.
-        if self.follow.send((tenant, from)).await.is_err() {
+    fn follow_tenant(&self, tenant: TenantId, from: StreamStart) {
+        // The reader ends only with the node, and takes one at each turn.
+        if self.follow.try_send((tenant, from)).is_err() {
             log::error!(tenant:% = tenant; "the reader of effects is gone");
             self.end.cancel();
         }

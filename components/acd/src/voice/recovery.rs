@@ -1,9 +1,7 @@
 //! What a new owner knows before it does anything: the call records, the state of each interaction, and from which journal
 //! entry on effects are news.
 
-use std::collections::{HashMap, HashSet};
 use std::iter::once;
-use std::sync::Arc;
 
 use ringdown_acd_core::call::{Call, Input};
 use ringdown_domain::{InteractionId, InteractionState, NodeId, TenantId};
@@ -12,7 +10,6 @@ use ringdown_redis_store::snapshot::{self, Snapshot};
 use ringdown_redis_store::{RedisPool, Retry, StoreError, keys, redis};
 
 /// A tenant's live calls on one node.
-#[derive(Default)]
 pub(crate) struct Recovered {
     /// Effects up to this journal entry are contained in the state.
     pub(crate) seq: u64,
@@ -121,42 +118,4 @@ pub(crate) fn interaction_of(channel: &str, arrived: ringdown_domain::TimestampM
     bytes[..8].copy_from_slice(&halves[0].to_be_bytes());
     bytes[8..].copy_from_slice(&halves[1].to_be_bytes()[..2]);
     InteractionId::from_parts(arrived.0, &bytes)
-}
-
-/// Configurations by tenant, and the tenant of each trunk.
-#[derive(Default)]
-pub(crate) struct Configs {
-    readable: HashMap<TenantId, Arc<CompiledConfig>>,
-    /// Tenants whose configuration or state could not be read.
-    missed: HashSet<TenantId>,
-}
-
-impl Configs {
-    pub(crate) fn insert(&mut self, config: Arc<CompiledConfig>) {
-        self.missed.remove(&config.meta.tenant);
-        self.readable.insert(config.meta.tenant, config);
-    }
-
-    /// The tenant's configuration or state cannot be read.
-    pub(crate) fn missed(&mut self, tenant: TenantId) {
-        self.missed.insert(tenant);
-    }
-
-    /// Whether some tenant's trunks are not known.
-    pub(crate) fn is_partly_blind(&self) -> bool {
-        !self.missed.is_empty()
-    }
-
-    pub(crate) fn remove(&mut self, tenant: TenantId) {
-        self.missed.remove(&tenant);
-        self.readable.remove(&tenant);
-    }
-
-    pub(crate) fn get(&self, tenant: TenantId) -> Option<&Arc<CompiledConfig>> {
-        self.readable.get(&tenant)
-    }
-
-    pub(crate) fn of_trunk(&self, trunk: ringdown_domain::TrunkId) -> Option<&Arc<CompiledConfig>> {
-        self.readable.values().find(|config| config.trunks.contains_key(&trunk))
-    }
 }

@@ -185,8 +185,9 @@ impl Work {
                 }
                 Err(error) => {
                     log::info!(interaction:% = call.interaction, error:% = error; "an order to Asterisk failed");
-                    self.failed(call, order).await;
+                    // An order that nobody answered may have been carried out: events and listings tell.
                     if let AriError::Refused { .. } = error {
+                        self.failed(call, order).await;
                         self.done(call, order, false).await;
                     }
                     return;
@@ -229,8 +230,8 @@ impl Work {
         }
     }
 
-    /// What an order that failed for good means. A leg that could not be dialled is a leg that is gone; the rest is found by
-    /// the listing.
+    /// What an order that Asterisk refuses means. A leg that cannot be dialled is a leg that is gone; the rest is found by the
+    /// listing.
     async fn failed(&self, call: &Call, order: &Order) {
         if let Order::Dial { channel, .. } = order {
             let at_ms = self.shared.life.clock().now();

@@ -198,8 +198,11 @@ fn voice_effects() {
 fn configuration() {
     check(
         &QueueRules::default(),
-        r#"{"requirements":[],"priority":0,"ring_timeout_ms":15000,"wrap_up_ms":0,"wait_limit_ms":null,"capacity":100000,"service_level_ms":20000,"after_no_answer":"not_ready"}"#,
+        r#"{"requirements":[],"priority":0,"ring_timeout_ms":15000,"wrap_up_ms":0,"wait_limit_ms":null,"capacity":100000,"service_level_ms":20000,"after_no_answer":"not_ready","busy_limit":3}"#,
     );
+    // As the version before wrote it.
+    let before = r#"{"requirements":[],"priority":0,"ring_timeout_ms":15000,"wrap_up_ms":0,"wait_limit_ms":null,"capacity":100000,"service_level_ms":20000,"after_no_answer":"not_ready"}"#;
+    assert_eq!(serde_json::from_str::<QueueRules>(before).unwrap(), QueueRules::default());
     let credential = SipCredential {
         user: "ada".to_owned(),
         agent: agent_id(),

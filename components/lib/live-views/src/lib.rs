@@ -20,10 +20,6 @@ mod story;
 pub use agent::{AgentState, AgentStatus, LiveAgent};
 pub use figures::QueueFigures;
 pub use interaction::{Delivery, EndReason, Interaction, InteractionState, Media, Requirement};
-pub use message::{
-    ClientMessage, LiveEvent, MAX_CLIENT_MESSAGE_BYTES, Position, ServerMessage, SnapshotCause, Topic,
-};
+pub use message::{ClientMessage, LiveEvent, MAX_CLIENT_MESSAGE_BYTES, Position, ServerMessage, SnapshotCause, Topic};
 pub use scope::Scope;
-pub use story::{
-    CandidateAgent, CandidateInteraction, Decision, OfferFailure, StoryEntry, StoryEvent, Trigger,
-};
+pub use story::{CandidateAgent, CandidateInteraction, Decision, OfferFailure, StoryEntry, StoryEvent, Trigger};

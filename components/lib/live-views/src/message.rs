@@ -76,7 +76,7 @@ pub enum ServerMessage {
         /// When it happened, UTC milliseconds.
         at_ms: u64,
         /// What happened.
-        event: LiveEvent,
+        event: Box<LiveEvent>,
     },
     /// The client is up to date at this position, whether or not entries for it came. Also the heartbeat.
     Position {

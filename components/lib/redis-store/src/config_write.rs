@@ -150,11 +150,16 @@ impl ConfigWriter {
         bytes += self.write_hash(target, ConfigPart::Trunks, &config.trunks).await?;
         bytes += self.write_hash(target, ConfigPart::Credentials, &config.credentials).await?;
         let sizes = keys::config_sizes(tenant);
-        self.fenced(target, &[sizes.clone()], &["HSET".to_owned(), sizes, version.to_string(), bytes.to_string()]).await?;
+        self.fenced(
+            target,
+            std::slice::from_ref(&sizes),
+            &["HSET".to_owned(), sizes.clone(), version.to_string(), bytes.to_string()],
+        )
+        .await?;
         let mut meta = config.meta.clone();
         meta.counts = counts(config);
         let key = keys::config_meta(tenant, version);
-        self.fenced(target, &[key.clone()], &["SET".to_owned(), key, to_json(&meta)?]).await
+        self.fenced(target, std::slice::from_ref(&key), &["SET".to_owned(), key.clone(), to_json(&meta)?]).await
     }
 
     /// One write of a version that is not in force, as long as nobody with a later lease wrote.
@@ -195,7 +200,12 @@ impl ConfigWriter {
     pub async fn remove(&self, tenant: TenantId) -> Result<(), ConfigWriteError> {
         // No version has the number 0, so the one in force is no obstacle.
         let pointer = keys::config_current(tenant);
-        self.fenced(Target { tenant, version: 0 }, &[pointer.clone()], &["DEL".to_owned(), pointer]).await?;
+        self.fenced(
+            Target { tenant, version: 0 },
+            std::slice::from_ref(&pointer),
+            &["DEL".to_owned(), pointer.clone()],
+        )
+        .await?;
         let mut pipe = redis::pipe();
         pipe.cmd("SREM").arg(keys::TENANTS).arg(tenant.to_string()).ignore();
         self.unlist(&mut pipe, keys::REALMS, tenant, &[]).await?;
@@ -289,7 +299,8 @@ impl ConfigWriter {
         let target = Target { tenant, version };
         self.fenced(target, &names, &command).await?;
         let sizes = keys::config_sizes(tenant);
-        self.fenced(target, &[sizes.clone()], &["HDEL".to_owned(), sizes, version.to_string()]).await
+        self.fenced(target, std::slice::from_ref(&sizes), &["HDEL".to_owned(), sizes.clone(), version.to_string()])
+            .await
     }
 
     async fn write_skills(&self, target: Target, config: &CompiledConfig) -> Result<u64, ConfigWriteError> {

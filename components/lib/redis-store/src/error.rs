@@ -109,3 +109,11 @@ impl StoreError {
         }
     }
 }
+
+/// Why a Redis URL is not accepted. Never shows the URL: it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be redis://[user:password@]host[:port][/database], redis+unix:///path or \
+     redis+sentinel://[user:password@]host[:port],host[:port],...[/name[/database]]"
+)]
+pub struct RedisUrlError;

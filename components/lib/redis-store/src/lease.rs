@@ -2,7 +2,8 @@
 //!
 //! The value is `epoch:holder`; the epoch grows by one with every acquisition, so a holder that slept past its time
 //! is told apart from its successor even when both have one name. A lease that was lost is never believed again: the
-//! process acquires a new one. What is written under a lease is checked against it in the same script
+//! process acquires a new one. A holder on this host that has surely died ([`ProcessMark`]) is not waited for: its lease is
+//! taken away at once. What is written under a lease is checked against it in the same script
 //! ([`crate::Committer`]), so the holder's own clock decides nothing that matters.
 
 use std::sync::Mutex;
@@ -11,16 +12,22 @@ use std::time::{Duration, Instant};
 
 use redis::Script;
 
+use ringdown_service::ProcessMark;
+
 use crate::{RedisPool, Retry, StoreError};
+
+/// Stands between a holder's name and its mark.
+const MARK: char = '~';
 
 /// How long a lease lives without renewal: with a standby that looks every 200 ms, a death costs less than 3 s.
 pub const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(2);
 /// How often the holder renews: three tries may fail before the lease ends.
 pub const DEFAULT_RENEW_EVERY: Duration = Duration::from_millis(500);
 
-/// KEYS: lease, epoch. ARGV: holder, ms. Gives the value, or nothing when somebody holds it.
+/// KEYS: lease, epoch. ARGV: holder, ms. Gives the value, or `=` and the value of who holds it.
 const ACQUIRE: &str = r"
-if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local held = redis.call('GET', KEYS[1])
+if held then return '=' .. held end
 local value = redis.call('INCR', KEYS[2]) .. ':' .. ARGV[1]
 redis.call('SET', KEYS[1], value, 'PX', ARGV[2])
 return value
@@ -37,6 +44,12 @@ const RELEASE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 ";
+
+/// Whether a lease's value names a process of this host that does not exist any more.
+fn is_of_the_dead(value: &str) -> bool {
+    let mark = value.rsplit_once(MARK).and_then(|(_, mark)| mark.parse::<ProcessMark>().ok());
+    mark.is_some_and(|mark| mark.is_surely_dead())
+}
 
 /// The two keys of a lease. They must share a hash tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +78,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Tries once to acquire a lease; none when somebody holds it.
+    /// Tries to acquire a lease; none when somebody holds it who may live. `holder` is for people.
     ///
     /// # Errors
     /// See [`StoreError`]. After [`StoreError::Unknown`] the lease may be held in our name; it ends by itself.
@@ -75,13 +88,28 @@ impl Lease {
         holder: &str,
         ttl: Duration,
     ) -> Result<Option<Self>, StoreError> {
-        let asked = Instant::now();
+        let mark = ProcessMark::own();
+        let holder = mark.as_ref().map_or_else(|| holder.to_owned(), |mark| format!("{holder}{MARK}{mark}"));
         let ttl_ms = ttl.as_millis().to_string();
         let script = Script::new(ACQUIRE);
         let both = [keys.lease.clone(), keys.epoch.clone()];
-        let value: Option<String> =
-            pool.run_script("lease_acquire", Retry::Never, &script, &both, &[holder, &ttl_ms]).await?;
-        let Some(value) = value else { return Ok(None) };
+        let mut asked = Instant::now();
+        let args = [holder.as_str(), &ttl_ms];
+        let mut value: String = pool.run_script("lease_acquire", Retry::Never, &script, &both, &args).await?;
+        if let Some(held) = value.strip_prefix('=') {
+            if !is_of_the_dead(held) {
+                return Ok(None);
+            }
+            log::info!(lease = keys.lease.as_str(); "its holder has died on this host: the lease is taken over");
+            let release = Script::new(RELEASE);
+            let lease = [keys.lease.clone()];
+            let _released: i64 = pool.run_script("lease_release", Retry::Safe, &release, &lease, &[held]).await?;
+            asked = Instant::now();
+            value = pool.run_script("lease_acquire", Retry::Never, &script, &both, &args).await?;
+            if value.starts_with('=') {
+                return Ok(None);
+            }
+        }
         let epoch = value.split(':').next().and_then(|text| text.parse().ok()).ok_or_else(|| {
             StoreError::Unreadable { what: "lease_acquire", detail: "the lease's value has no epoch".to_owned() }
         })?;

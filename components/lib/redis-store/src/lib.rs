@@ -37,10 +37,10 @@ pub use command_client::{Answer, CommandClient, DEFAULT_ANSWER_LIMIT, OutcomeTai
 pub use commit::{Arg, Commit, CommitError, Committer, Guard, SharedText};
 pub use config_read::{CONFIG_POLL, ConfigChange, ConfigReadError, ConfigReader, ConfigWatch, RendererSign, renderers};
 pub use config_write::{ConfigWriteError, ConfigWriter, FlipError, OLD_VERSION_GRACE};
-pub use error::StoreError;
+pub use error::{RedisUrlError, StoreError};
 pub use lease::{DEFAULT_LEASE_TTL, DEFAULT_RENEW_EVERY, Lease, LeaseKeys, LeaseLost};
 pub use metrics::StoreMetrics;
-pub use pool::{RedisOptions, RedisPool, RedisUrlError, Retry};
+pub use pool::{RedisOptions, RedisPool, Retry};
 pub use redis;
 pub use stream::{StreamEntry, StreamReader, StreamStart, newest_stream_id};
 pub use subscription::Subscription;

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::StoreMetrics;
-use crate::pool::RedisUrlError;
+use crate::error::RedisUrlError;
 
 const SCHEME: &str = "redis+sentinel://";
 const SENTINEL_PORT: u16 = 26_379;

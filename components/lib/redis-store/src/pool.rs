@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ConnectionAddr, FromRedisValue, Pipeline, RedisError, Script};
 
-use crate::error::breaks;
+use crate::error::{RedisUrlError, breaks};
 use crate::place::{Address, Place};
 use crate::subscription::Subscription;
 use crate::{BlockingConnection, StoreError, StoreMetrics};
@@ -33,14 +33,6 @@ pub struct RedisOptions {
     /// Longest time spent repeating an operation that is safe to repeat.
     pub retry_limit: Duration,
 }
-
-/// Why a Redis URL is not accepted. Never shows the URL: it may hold a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "must be redis://[user:password@]host[:port][/database], redis+unix:///path or \
-     redis+sentinel://[user:password@]host[:port],host[:port],...[/name[/database]]"
-)]
-pub struct RedisUrlError;
 
 impl RedisOptions {
     /// Options with defaults for a URL as `redis://:password@127.0.0.1:6379/0`, or for Sentinels as

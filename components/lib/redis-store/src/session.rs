@@ -5,8 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use ringdown_domain::{AgentId, TenantId, TimestampMs, UserId};
 use redis::Script;
+use ringdown_domain::{AgentId, TenantId, TimestampMs, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -168,12 +168,7 @@ pub async fn raise_generation(pool: &RedisPool, user: UserId, generation: u64) -
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn remember(
-    pool: &RedisPool,
-    digest: &str,
-    session: &Session,
-    lifetime: Duration,
-) -> Result<(), StoreError> {
+pub async fn remember(pool: &RedisPool, digest: &str, session: &Session, lifetime: Duration) -> Result<(), StoreError> {
     let what = "session_remember";
     let text = serde_json::to_string(session).map_err(|error| unreadable(what, &error))?;
     let mut cmd = redis::cmd("SET");

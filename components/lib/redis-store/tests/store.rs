@@ -58,7 +58,7 @@ fn set(key: &str, value: &str) -> Commit {
 async fn a_lease_has_one_holder_and_a_growing_epoch() {
     let (_redis, pool) = store().await;
     let first = acquire(&pool, "a", 60_000).await.expect("the lease is free");
-    assert_eq!((first.epoch(), first.value()), (1, "1:a"));
+    assert_eq!((first.epoch(), name(first.value())), (1, "1:a"));
     assert!(acquire(&pool, "b", 60_000).await.is_none(), "one holder at a time");
     assert_eq!(first.renew(&pool).await.unwrap(), Ok(()));
     first.release(&pool).await.unwrap();
@@ -66,7 +66,35 @@ async fn a_lease_has_one_holder_and_a_growing_epoch() {
     let second = acquire(&pool, "a", 60_000).await.expect("released");
     assert_eq!(second.epoch(), 2);
     first.release(&pool).await.unwrap();
-    assert_eq!(get(&pool, second.key()).await.as_deref(), Some("2:a"), "an old holder releases nothing");
+    let held = get(&pool, second.key()).await;
+    assert_eq!(held.as_deref().map(name), Some("2:a"), "an old holder releases nothing");
+}
+
+/// A lease's value without the mark of its process.
+fn name(value: &str) -> &str {
+    value.split('~').next().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_holder_that_died_on_this_host_is_not_waited_for_and_one_that_may_live_is() {
+    let (_redis, pool) = store().await;
+    let own = ringdown_service::ProcessMark::own().expect("Linux tells").to_string();
+    let mut parts: Vec<String> = own.split('/').map(str::to_owned).collect();
+    let held = async |mark: String| {
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(lease_keys().lease).arg(format!("7:a~{mark}")).arg("PX").arg(60_000);
+        let _ok: String = pool.run("test", Retry::Safe, &cmd).await.expect("Redis answers");
+        acquire(&pool, "b", 60_000).await
+    };
+    assert!(held(own.clone()).await.is_none(), "this process lives");
+    let mut child = std::process::Command::new("true").spawn().expect("a child");
+    parts[2] = child.id().to_string();
+    child.wait().expect("it ends");
+    let taken = held(parts.join("/")).await.expect("taken over at once");
+    assert_eq!(name(taken.value()), "1:b");
+    parts[0] = "another-boot".to_owned();
+    assert!(held(parts.join("/")).await.is_none(), "who is on another host may live");
+    assert!(held("rubbish".to_owned()).await.is_none());
 }
 
 #[tokio::test]
@@ -167,7 +195,7 @@ async fn what_a_lost_lease_commits_is_refused_whole() {
     assert!(matches!(refused, Err(CommitError::Fenced { .. })), "nobody holds it: {refused:?}");
     let new = acquire(&pool, "b", 60_000).await.unwrap();
     let refused = committer.commit(&old, None, &set("{x}:k", "3")).await;
-    assert!(matches!(refused, Err(CommitError::Fenced { held_by }) if held_by == "2:b"));
+    assert!(matches!(refused, Err(CommitError::Fenced { held_by }) if name(&held_by) == "2:b"));
     assert_eq!(get(&pool, "{x}:k").await.as_deref(), Some("1"));
     committer.commit(&new, None, &set("{x}:k", "4")).await.unwrap();
     assert_eq!(get(&pool, "{x}:k").await.as_deref(), Some("4"));
@@ -433,9 +461,9 @@ async fn a_session_is_found_by_its_token_until_it_ends() {
         agent: None,
         created: TimestampMs(1),
         expires: TimestampMs(2),
-            generation: 0,
-            api_token: false,
-        };
+        generation: 0,
+        api_token: false,
+    };
     session::store(&pool, "token", &written, Duration::from_secs(60)).await.unwrap();
     assert_eq!(session::find(&pool, "token").await.unwrap(), Some(written.clone()));
     assert_eq!(session::find(&pool, "Token").await.unwrap(), None);

@@ -74,7 +74,7 @@ fn drain(edge: &mut Edge, now_ms: u64) -> Vec<u8> {
                 });
                 edge.stored(operation, StoreResult::Done(bindings.collect()), now_ms);
             }
-            Effect::Forget { .. } | Effect::Observe(_) => {}
+            Effect::Forget { .. } | Effect::Observe(_) | Effect::Proved { .. } | Effect::Guessing { .. } => {}
         }
     }
     last
@@ -93,6 +93,7 @@ fn edge() -> Edge {
         no_response_ms: 2_000,
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         key: NonceKey::new([1; 32]),
+        outgoing: ringdown_registrar_core::edge::Outgoing::Refuse,
         address_realm: None,
         transactions: ringdown_registrar_core::edge::MAX_TRANSACTIONS,
         seed: [2; 32],

@@ -11,6 +11,7 @@ use ringdown_events::{CompiledConfig, ConfigMeta, SipCredential};
 use ringdown_redis_store::{ConfigWriter, RedisOptions, RedisPool, Retry, StoreMetrics, keys, redis};
 use ringdown_registrar::{Config, start};
 use ringdown_registrar_core::digest::Algorithm;
+use ringdown_registrar_core::edge::Outgoing;
 use ringdown_registrar_core::message::{FieldName, Message};
 use ringdown_service::{Clock, Life};
 use ringdown_test_support::{PrivateRedis, RedisOptions as PrivateRedisOptions, free_port, wait_until};
@@ -58,6 +59,7 @@ impl House {
             connections: 64,
             connections_per_source: 32,
             unproved: Duration::from_millis(1_500),
+            outgoing: Outgoing::ToNodes,
             address_realm: None,
         };
         let life = Life::detached("registrar", Clock::system());

@@ -172,7 +172,6 @@ fn contact(number: u64, expires_s: u32) -> ContactRequest {
         key: format!("k{number:02}"),
         uri: format!("sip:{number}@10.0.0.1"),
         params: String::new(),
-        address: Some("10.0.0.1:5060".parse().unwrap()),
         q: Quality(1_000),
         expires_s,
         instance: None,

@@ -282,6 +282,8 @@ fn refused(refusal: Refusal) -> Problem {
         RefusalCode::UnknownInteraction => answers::not_found("interaction"),
         RefusalCode::UnknownQueue => answers::unfit("queue", "must be a queue of the tenant"),
         // The router says which.
-        RefusalCode::UnknownSkill => answers::unfit("requirements", format!("must name skills of the tenant: {detail}")),
+        RefusalCode::UnknownSkill => {
+            answers::unfit("requirements", format!("must name skills of the tenant: {detail}"))
+        }
     }
 }

@@ -220,7 +220,8 @@ pub async fn list_interactions(
     let limit = filter.limit.unwrap_or_default();
     let in_queue = |record: &InteractionRecord| filter.queue.is_none_or(|queue| record.queue == Some(queue));
     if filter.state == Some(LiveState::Ended) {
-        let before = filter.cursor.as_deref().map(|text| text.parse().map_err(|_| answers::bad_cursor())).transpose()?;
+        let before =
+            filter.cursor.as_deref().map(|text| text.parse().map_err(|_| answers::bad_cursor())).transpose()?;
         let page = reader::ended_page(&app, scope.tenant, before, limit.value(), in_queue).await?;
         let items = page.items.into_iter().map(Interaction::from).collect();
         return Ok(Json(Page { items, next_cursor: page.next_cursor }));

@@ -125,13 +125,7 @@ pub async fn acd(app: &App, tenant: TenantId) -> Result<Acd, Problem> {
         .await
         .map_err(|error| answers::store_problem(&error))?;
     let open = record.open || somebody_is_ready(app, tenant).await?;
-    Ok(Acd {
-        open,
-        config_version: record.config_version,
-        live_interactions,
-        waiting_interactions,
-        agents,
-    })
+    Ok(Acd { open, config_version: record.config_version, live_interactions, waiting_interactions, agents })
 }
 
 /// Whether any agent is ready. It stops at the first, and after as many as a request may look at.

@@ -4,8 +4,8 @@ use axum::extract::State;
 use ringdown_live_views::{ClientMessage, ServerMessage};
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::openapi::{ComponentsBuilder, OpenApiBuilder};
 use utoipa::ToSchema;
+use utoipa::openapi::{ComponentsBuilder, OpenApiBuilder};
 
 use crate::answers::Json;
 use crate::app::App;

@@ -394,6 +394,7 @@ mod tests {
         let phone = Phone::new("http-auth@example.org", Some(&user), Some(&password)).unwrap();
         assert_eq!(phone.ha1_md5.unwrap(), "3d78807defe7de2157e2b0b6573a855f");
         assert_eq!(phone.ha1_sha256.unwrap(), "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232");
-        assert!(Phone::new("x", Some(&user), None).is_err());
+        let drawn = Phone::new("x", Some(&user), None).unwrap();
+        assert!(drawn.made.is_some_and(|password| password.len() == 20) && drawn.ha1_md5.is_some());
     }
 }

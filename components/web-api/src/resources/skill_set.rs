@@ -83,7 +83,8 @@ impl<'de> Deserialize<'de> for SkillLevels {
 pub async fn check_known(tx: &mut Tx<'_>, tenant: TenantId, field: &str, names: &[&str]) -> Result<(), Problem> {
     let sql = "SELECT asked FROM unnest($2::text[]) AS asked \
                WHERE NOT EXISTS (SELECT 1 FROM skills s WHERE s.tenant_id = $1 AND s.name = asked) LIMIT 10";
-    let unknown: Vec<String> = db::all(tx, sql, &[&tenant.0, &names]).await?.iter().map(|row| row.get("asked")).collect();
+    let unknown: Vec<String> =
+        db::all(tx, sql, &[&tenant.0, &names]).await?.iter().map(|row| row.get("asked")).collect();
     if unknown.is_empty() {
         return Ok(());
     }

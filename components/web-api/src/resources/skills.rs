@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fields::{self, Description};
-use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, NamePaging, Page, Query, SkillPath, TenantPath};
+use crate::answers::{
+    self, ChangeHeaders, Id, IdempotencyHeader, Json, NamePaging, Page, Query, SkillPath, TenantPath,
+};
 use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Work};
 use crate::db::{self, Tx};

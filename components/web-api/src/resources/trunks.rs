@@ -274,7 +274,8 @@ async fn refuse_own_addresses(app: &App, tx: &mut Tx<'_>, sources: &[String]) ->
     let renderers = ringdown_redis_store::renderers(&app.redis, app.clock.now()).await;
     let renderers = renderers.map_err(|error| answers::store_problem(&error))?;
     let own: Vec<String> = renderers.values().flat_map(|sign| sign.addresses.iter().map(ToString::to_string)).collect();
-    let sql = "SELECT 1 FROM unnest($1::text[]) AS own, unnest($2::text[]) AS asked WHERE own::inet && asked::inet LIMIT 1";
+    let sql =
+        "SELECT 1 FROM unnest($1::text[]) AS own, unnest($2::text[]) AS asked WHERE own::inet && asked::inet LIMIT 1";
     match db::maybe(tx, sql, &[&own, &sources]).await? {
         Some(_) => Err(db::source_taken()),
         None => Ok(()),

@@ -7,7 +7,7 @@ use ringdown_events::{AgentConfig, AgentRecord, CompiledConfig, Done, JournalEve
 use super::Router;
 use super::slots::Agent;
 use super::timers::Timer;
-use super::waiting::Place;
+use super::waiting::QueuePlace;
 
 impl Router {
     /// Takes a configuration at `now`.
@@ -130,7 +130,7 @@ impl Router {
     }
 
     /// Withdraws the offers of agents who are gone, and removes these; gives the interactions, which wait again.
-    fn take_back_offers(&mut self, leaving: &[u32]) -> Vec<Place> {
+    fn take_back_offers(&mut self, leaving: &[u32]) -> Vec<QueuePlace> {
         let mut returned = Vec::new();
         for agent in leaving {
             let (AgentState::Reserved { interaction, .. } | AgentState::Ringing { interaction, .. }) =
@@ -150,7 +150,7 @@ impl Router {
     }
 
     /// Takes skills that are gone out of what waiting interactions need; gives those it helped.
-    fn ease_needs(&mut self) -> Vec<Place> {
+    fn ease_needs(&mut self) -> Vec<QueuePlace> {
         let known =
             |needs: &super::skills::Grades| needs.list().iter().any(|need| !self.skills.is_known_number(need.skill));
         let places = self.waiting.places_where(known);
@@ -164,7 +164,7 @@ impl Router {
 
     /// Makes the matches that became possible: agents with other skills first, longest available first, then the
     /// interactions that came back or need less.
-    fn rematch(&mut self, changed: &[u32], returned: Vec<Place>, eased: Vec<Place>) {
+    fn rematch(&mut self, changed: &[u32], returned: Vec<QueuePlace>, eased: Vec<QueuePlace>) {
         let clock = |slot: &u32| (self.agents[*slot].record.available_since_ms, self.agents[*slot].record.id, *slot);
         let mut agents: Vec<(Option<TimestampMs>, AgentId, u32)> = changed.iter().map(clock).collect();
         agents.sort_unstable();
@@ -174,7 +174,7 @@ impl Router {
                 self.seek_interaction(agent, since, Trigger::ConfigChanged);
             }
         }
-        let mut places: Vec<(Place, Trigger)> =
+        let mut places: Vec<(QueuePlace, Trigger)> =
             returned.into_iter().map(|place| (place, Trigger::OfferFailed)).collect();
         places.extend(eased.into_iter().map(|place| (place, Trigger::ConfigChanged)));
         places.sort_unstable_by_key(|(place, _)| *place);

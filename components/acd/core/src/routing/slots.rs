@@ -8,7 +8,7 @@ use ringdown_domain::{AgentId, InteractionId, SkillName, TimestampMs};
 use ringdown_events::{AgentRecord, InteractionRecord};
 
 use super::Hashing;
-use super::waiting::{Place, SetId};
+use super::waiting::{QueuePlace, SetId};
 
 /// How many ended interactions are remembered, to answer for them as ended and not as unknown, and so that none of them is
 /// created a second time: 17 minutes at 100 a second, a day at one a second.
@@ -48,9 +48,9 @@ pub(super) struct Interaction {
 }
 
 impl Interaction {
-    pub(super) fn place(&self, slot: u32) -> Place {
+    pub(super) fn place(&self, slot: u32) -> QueuePlace {
         let record = &self.record;
-        Place { rank: record.rank_ms, arrived: record.arrived_at_ms, id: record.id, interaction: slot }
+        QueuePlace { rank: record.rank_ms, arrived: record.arrived_at_ms, id: record.id, interaction: slot }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) type SetId = u32;
 
 /// An interaction's place in the universal queue: the smallest rank is first, then the earliest arrival, then the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct QueuePlace {
     pub(super) rank: TimestampMs,
     pub(super) arrived: TimestampMs,
     pub(super) id: InteractionId,
@@ -38,7 +38,7 @@ pub(super) struct Place {
 struct NeedSet {
     needs: Grades,
     abilities: Vec<AbilityId>,
-    waiting: BTreeSet<Place>,
+    waiting: BTreeSet<QueuePlace>,
     /// Live interactions that need this, waiting or not.
     users: u32,
     /// Where it stands while somebody waits in it.
@@ -54,7 +54,7 @@ pub(super) struct Waiting {
     by_needs: HashMap<Box<[Grade]>, SetId, Hashing>,
     /// Bucket 0 is for sets that need nothing, bucket n + 1 for skill n. The value is the signature of the set's needs, so
     /// that most sets are passed by without being looked up.
-    buckets: Vec<BTreeMap<(Place, SetId), u64>>,
+    buckets: Vec<BTreeMap<(QueuePlace, SetId), u64>>,
     waiting: u32,
 }
 
@@ -87,7 +87,7 @@ impl Waiting {
     }
 
     /// The interaction waits from now on.
-    pub(super) fn insert(&mut self, set: SetId, place: Place, line: &Line) {
+    pub(super) fn insert(&mut self, set: SetId, place: QueuePlace, line: &Line) {
         let entry = &mut self.sets[set as usize];
         let first = entry.waiting.first().copied();
         let signature = entry.needs.signature();
@@ -114,7 +114,7 @@ impl Waiting {
     }
 
     /// The interaction waits no longer. Nothing happens if it did not.
-    pub(super) fn remove(&mut self, set: SetId, place: Place) {
+    pub(super) fn remove(&mut self, set: SetId, place: QueuePlace) {
         let entry = &mut self.sets[set as usize];
         let was_first = entry.waiting.first() == Some(&place);
         if !entry.waiting.remove(&place) {
@@ -130,7 +130,7 @@ impl Waiting {
     }
 
     /// Fills `found` with the best places somebody with this profile can serve, at most [`MAX_CANDIDATES`], in order.
-    pub(super) fn best_for(&self, profile: &Grades, found: &mut Vec<Place>) {
+    pub(super) fn best_for(&self, profile: &Grades, found: &mut Vec<QueuePlace>) {
         found.clear();
         let own = profile.list().iter().map(|grade| grade.skill as usize + 1);
         for bucket in [ANYBODY].into_iter().chain(own).filter_map(|bucket| self.buckets.get(bucket)) {
@@ -150,9 +150,9 @@ impl Waiting {
     }
 
     /// The interactions that wait in sets for which `chosen` says yes about the needs, in the order of their places.
-    pub(super) fn places_where(&self, chosen: impl Fn(&Grades) -> bool) -> Vec<Place> {
+    pub(super) fn places_where(&self, chosen: impl Fn(&Grades) -> bool) -> Vec<QueuePlace> {
         let sets = self.sets.iter().filter(|set| !set.waiting.is_empty() && chosen(&set.needs));
-        let mut places: Vec<Place> = sets.flat_map(|set| set.waiting.iter().copied()).collect();
+        let mut places: Vec<QueuePlace> = sets.flat_map(|set| set.waiting.iter().copied()).collect();
         places.sort_unstable();
         places
     }
@@ -169,7 +169,7 @@ impl Waiting {
 
     /// Every place and the set it stands in, and the number of bucket entries.
     #[cfg(test)]
-    pub(super) fn all(&self) -> (Vec<(Place, SetId)>, usize) {
+    pub(super) fn all(&self) -> (Vec<(QueuePlace, SetId)>, usize) {
         let of = |(set, entry): (u32, &NeedSet)| entry.waiting.iter().map(|p| (*p, set)).collect::<Vec<_>>();
         ((0..).zip(&self.sets).flat_map(of).collect(), self.buckets.iter().map(BTreeMap::len).sum())
     }
@@ -223,7 +223,7 @@ fn rarest_bucket(needs: &Grades, line: &Line) -> usize {
 }
 
 /// Merges the first places of a set into the best found so far.
-fn merge_places(found: &mut Vec<Place>, waiting: &BTreeSet<Place>) {
+fn merge_places(found: &mut Vec<QueuePlace>, waiting: &BTreeSet<QueuePlace>) {
     for place in waiting.iter().take(MAX_CANDIDATES) {
         let index = found.partition_point(|other| other < place);
         if index == MAX_CANDIDATES {

@@ -121,7 +121,7 @@ impl Node {
     /// Compares with what we know, and remembers it where a successor finds it.
     fn seen(&mut self, started: String) {
         self.looked(Look::Answered);
-        if self.started.as_ref() == Some(&started) {
+        if self.started.as_ref().is_some_and(|known| event::is_same_moment(known, &started)) {
             return;
         }
         if self.started.is_some() {
@@ -137,7 +137,8 @@ impl Node {
         self.shared.metrics.nodes_lost.inc();
         let before_ms = self.shared.life.clock().now();
         let lost = |tenant| (tenant, Command::LoseNode { node: self.shared.config.node.clone(), before_ms });
-        self.command(self.taken_up_to.keys().copied().map(lost).collect());
+        let tenants = self.taken_up_to.keys().copied().chain(self.configs.unread());
+        self.command(tenants.map(lost).collect());
         self.expire_records();
         self.calls.clear();
         self.by_caller.clear();

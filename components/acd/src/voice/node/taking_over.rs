@@ -1,7 +1,7 @@
 //! Calls of a predecessor: those whose records can be read at the start, and callers whom a listing shows and nobody knows.
 //! Either way the call then does what its interaction's state says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::errands::send;
 use super::{CatchUp, INBOX, Node, Report};
 use crate::voice::Shared;
+use crate::voice::configs::Configs;
 use crate::voice::effects;
 use crate::voice::listing::{FoundCaller, Listing};
-use crate::voice::recovery::{self, Configs, InteractionNow};
+use crate::voice::recovery::{self, InteractionNow, Recovered};
 use crate::voice::worker::{CallFacts, RECORD_KEPT_S};
 
 impl Node {
@@ -38,6 +39,7 @@ impl Node {
             taken_up_to: HashMap::new(),
             expected: HashMap::new(),
             placing: HashMap::new(),
+            reading: HashSet::new(),
             strangers: Strangers::default(),
             liveness: Liveness::default(),
             connected: None,
@@ -72,21 +74,44 @@ impl Node {
     }
 
     async fn recover_tenant(&mut self, tenant: TenantId) -> Result<(), StoreError> {
-        let stream = keys::voice(tenant, &self.shared.config.node);
-        let position = newest_stream_id(&self.shared.pool, &stream).await?;
-        let state = match recovery::read(&self.shared.pool, tenant, &self.shared.config.node).await {
-            Ok(state) => state,
+        match read_state(&self.shared, tenant).await {
             // One tenant's unreadable state is no reason to leave the calls of all.
-            Err(error @ StoreError::Unreadable { .. }) => {
-                log::error!(tenant:% = tenant, error:% = error; "a tenant's state is not readable");
-                self.configs.missed(tenant);
-                recovery::Recovered::default()
-            }
+            state @ (Ok(_) | Err(StoreError::Unreadable { .. })) => self.state_read(tenant, state),
             Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Asks again for what could not be read: nothing that may be this tenant's is touched until then.
+    pub(super) fn ask_for_states(&mut self) {
+        for tenant in self.configs.unread() {
+            if self.reading.insert(tenant) {
+                let (shared, reports) = (self.shared.clone(), self.reports.0.clone());
+                self.errand("voice state", async move {
+                    let state = read_state(&shared, tenant).await;
+                    send(&reports, Report::State { tenant, state }).await;
+                });
+            }
+        }
+    }
+
+    pub(super) fn state_read(&mut self, tenant: TenantId, state: Result<(StreamStart, Recovered), StoreError>) {
+        self.reading.remove(&tenant);
+        let (effects, state) = match state {
+            Ok(read) => read,
+            Err(error) => {
+                log::error!(tenant:% = tenant, error:% = error; "a tenant's calls are not readable; they go on, and are asked for again");
+                return self.configs.state_missed(tenant);
+            }
         };
+        self.configs.state_read(tenant);
         self.taken_up_to.insert(tenant, state.seq);
-        self.follow_tenant(tenant, StreamStart::After(position)).await;
+        self.follow_tenant(tenant, effects);
         for (record, call) in state.calls {
+            if self.calls.contains_key(&record.id) {
+                // Taken in from a listing while the rest could not be read.
+                continue;
+            }
             match call {
                 Some(call) => self.take_over(call, &record, state.seq),
                 None => {
@@ -95,7 +120,6 @@ impl Node {
                 }
             }
         }
-        Ok(())
     }
 
     fn take_over(&mut self, call: Call, record: &InteractionRecord, seq: u64) {
@@ -208,6 +232,15 @@ impl Node {
             }
         });
     }
+}
+
+/// A tenant's calls on this node, and where its effects begin: first the end of their stream, then the state, so that what comes
+/// between is in both and left out by its number.
+async fn read_state(shared: &Shared, tenant: TenantId) -> Result<(StreamStart, Recovered), StoreError> {
+    let node = &shared.config.node;
+    let position = newest_stream_id(&shared.pool, &keys::voice(tenant, node)).await?;
+    let state = recovery::read(&shared.pool, tenant, node).await?;
+    Ok((StreamStart::After(position), state))
 }
 
 /// What the node shows of a call, beside what its interaction is doing.

@@ -152,6 +152,7 @@ mod tests {
             name: "T".parse().expect("a name"),
             sources: sources.iter().map(ToString::to_string).collect(),
             capacity: 1,
+            numbers: ringdown_domain::NumberPlan::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::binding::Binding;
 use super::request::{ContactRequest, Contacts, RegisterRequest};
-use super::{MAX_BINDINGS, MAX_EXPIRES_S, MIN_EXPIRES_S, NAT_EXPIRES_S};
+use super::{MAX_BINDINGS, MAX_EXPIRES_S, MIN_EXPIRES_S};
 use crate::flow::Flow;
 
 /// One change to the bindings of an AOR.
@@ -87,12 +87,6 @@ pub fn surplus<'a>(bindings: &'a [Binding], kept: &BTreeSet<&str>) -> Vec<&'a st
     others.iter().take(over).map(|binding| binding.key.as_str()).collect()
 }
 
-/// How long a contact is bound, seconds. A phone over UDP whose contact is not where it speaks from is behind NAT.
-fn granted_s(contact: &ContactRequest, flow: Flow) -> u32 {
-    let behind_nat = !flow.is_reliable() && contact.address != Some(flow.peer);
-    contact.expires_s.min(if behind_nat { NAT_EXPIRES_S } else { MAX_EXPIRES_S })
-}
-
 fn change(contact: &ContactRequest, request: &RegisterRequest, flow: Flow, holder: &str, now_ms: u64) -> Change {
     if contact.expires_s == 0 {
         return Change::Remove(contact.key.clone());
@@ -106,7 +100,7 @@ fn change(contact: &ContactRequest, request: &RegisterRequest, flow: Flow, holde
         cseq: request.cseq,
         from_tag: request.from_tag.clone(),
         registered_at_ms: now_ms,
-        expires_at_ms: now_ms + u64::from(granted_s(contact, flow)) * 1_000,
+        expires_at_ms: now_ms + u64::from(contact.expires_s.min(MAX_EXPIRES_S)) * 1_000,
         flow,
         holder: holder.to_owned(),
         user_agent: request.user_agent.clone(),

@@ -23,8 +23,5 @@ pub const MAX_BINDINGS: usize = 10;
 pub const MIN_EXPIRES_S: u32 = 60;
 /// Longest registration, seconds; more is shortened.
 pub const MAX_EXPIRES_S: u32 = 3_600;
-/// Longest registration of a phone behind NAT over UDP, seconds: its refreshes keep the way to it open. RFC 4787 asks NATs to
-/// remember for two minutes, many do for one; phones refresh at half to nine tenths of the time.
-pub const NAT_EXPIRES_S: u32 = 60;
 /// When the phone does not say, seconds.
 pub const DEFAULT_EXPIRES_S: u32 = 600;

@@ -1,7 +1,5 @@
 //! What a REGISTER asks for (RFC 3261 10.3 steps 6 and 7).
 
-use std::net::SocketAddr;
-
 use super::binding::Quality;
 use super::{DEFAULT_EXPIRES_S, MAX_EXPIRES_S};
 use crate::message::{Defect, FieldName, Message, NameAddr, Params, Uri, unquote};
@@ -18,8 +16,6 @@ pub struct ContactRequest {
     pub key: String,
     /// The URI.
     pub uri: String,
-    /// The address and port that the URI names, when it names an address.
-    pub address: Option<SocketAddr>,
     /// Its other header parameters.
     pub params: String,
     /// Preference.
@@ -103,7 +99,6 @@ fn read_contact(bytes: &[u8], header_expires: Option<u32>) -> Option<ContactRequ
     Some(ContactRequest {
         key: binding_key(&contact.uri, instance.as_deref(), reg_id),
         params: other_params(contact.params)?,
-        address: contact.uri.host.address().map(|host| (host, contact.uri.port.unwrap_or(5060)).into()),
         uri,
         q,
         expires_s: own_expires.or(header_expires).unwrap_or(DEFAULT_EXPIRES_S),

@@ -54,7 +54,6 @@ fn contact(number: u8, expires_s: u32) -> ContactRequest {
         key: format!("k{number:02}"),
         uri: format!("sip:{number}@10.0.0.1"),
         params: String::new(),
-        address: Some(flow().peer),
         q: Quality(1_000),
         expires_s,
         instance: None,
@@ -214,27 +213,4 @@ proptest! {
             prop_assert!(locations.next_expiry_ms().is_none_or(|at_ms| at_ms > now_ms));
         }
     }
-}
-
-#[test]
-fn a_phone_behind_nat_comes_back_before_it_is_forgotten() {
-    let granted_s = |contact: ContactRequest, flow: Flow| {
-        let request = RegisterRequest {
-            call_id: "1".into(),
-            cseq: 1,
-            from_tag: "t".into(),
-            contacts: Contacts::These(vec![contact]),
-            user_agent: String::new(),
-        };
-        let mut bindings = Vec::new();
-        if let Decision::Store(changes) = decide(&[], &request, flow, "here", 0) {
-            apply(&mut bindings, changes, 0);
-        }
-        bindings[0].remaining_s(0)
-    };
-    let behind = ContactRequest { address: Some("192.168.1.7:5060".parse().expect("an address")), ..contact(1, 600) };
-    assert_eq!(granted_s(contact(1, 600), flow()), 600);
-    assert_eq!(granted_s(behind.clone(), flow()), 60);
-    assert_eq!(granted_s(ContactRequest { address: None, ..behind.clone() }, flow()), 60, "a name tells nothing");
-    assert_eq!(granted_s(behind, Flow::tcp(1, flow().peer)), 600, "a stream keeps the way open");
 }

@@ -22,6 +22,7 @@ mod directory;
 mod forks;
 mod ids;
 mod local;
+mod pings;
 mod plan;
 mod register;
 mod requests;
@@ -75,6 +76,15 @@ pub struct HostPort {
     pub port: u16,
 }
 
+/// What becomes of calls that phones make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// 403.
+    Refuse,
+    /// They go to an Asterisk node.
+    ToNodes,
+}
+
 /// What the shell decided before the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -98,6 +108,8 @@ pub struct Settings {
     pub algorithms: Vec<Algorithm>,
     /// Signs nonces and route tokens.
     pub key: NonceKey,
+    /// Whether calls of phones go to the nodes. Where nothing there would take them they are refused at once.
+    pub outgoing: Outgoing,
     /// The realm of phones that have an address of ours as their domain; none: such phones are strangers.
     pub address_realm: Option<String>,
     /// Most server transactions, [`MAX_TRANSACTIONS`] but in tests.
@@ -217,6 +229,8 @@ enum TimerKey {
     /// No final response after our CANCEL.
     AfterCancel(u64, usize),
     Expiry,
+    /// A phone behind NAT is due for a ping.
+    Ping(Flow),
 }
 
 /// The SIP edge.
@@ -235,6 +249,8 @@ pub struct Edge {
     clients: BTreeMap<ClientKey, Client>,
     clients_by_flow: BTreeMap<Flow, BTreeSet<ClientKey>>,
     forks: BTreeMap<u64, ForkState>,
+    /// Flows with a ping to come.
+    pinged: BTreeSet<Flow>,
     answers: Buckets,
     challenges: Buckets,
     guesses: Guesses,
@@ -259,6 +275,7 @@ impl Edge {
             proved: BTreeSet::new(),
             servers: BTreeMap::new(),
             finished: VecDeque::new(),
+            pinged: BTreeSet::new(),
             answers: Buckets::new(ANSWERS, settings.seed),
             challenges: Buckets::new(CHALLENGES, settings.seed),
             guesses: Guesses::new(settings.seed),
@@ -282,10 +299,11 @@ impl Edge {
 
     /// Replaces the bindings of an AOR by what the store holds. Those whose stream ended with another process life are
     /// left out.
-    pub fn load_location(&mut self, aor: &Aor, mut bindings: Vec<Binding>) {
+    pub fn load_location(&mut self, aor: &Aor, mut bindings: Vec<Binding>, now_ms: u64) {
         bindings.retain(|binding| self.is_reachable(binding));
         self.locations.set(aor, bindings);
         self.arm_expiry();
+        self.ping_later(aor, now_ms);
     }
 
     /// A stream was accepted.
@@ -369,6 +387,7 @@ impl Edge {
             TimerKey::TimerC(fork, branch) => {
                 self.step_branch(fork, branch, BranchEvent::RingsTooLong, None, now_ms);
             }
+            TimerKey::Ping(flow) => self.ping(flow, now_ms),
             TimerKey::Expiry => {
                 for removed in self.locations.expire(now_ms) {
                     self.forget(removed);

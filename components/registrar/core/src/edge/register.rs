@@ -69,7 +69,7 @@ impl Edge {
         let Some(Storing { server, message, aor }) = self.storing.remove(&operation) else { return };
         match result {
             StoreResult::Done(bindings) => {
-                self.load_location(&aor, bindings);
+                self.load_location(&aor, bindings, now_ms);
                 self.answer_bindings(server, &message, &aor, now_ms);
             }
             StoreResult::Refused(refusal) => self.refuse_register(server, &message, refusal, now_ms),

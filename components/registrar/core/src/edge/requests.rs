@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::servers::server_key;
-use super::{Edge, Effect, Observation};
+use super::{Edge, Effect, Observation, Outgoing};
 use crate::bindings::Aor;
 use crate::digest::Verdict;
 use crate::flow::Flow;
@@ -281,6 +281,10 @@ impl Edge {
         }
         if request.method != Method::Invite {
             return self.for_edge(arrival);
+        }
+        if self.settings.outgoing == Outgoing::Refuse {
+            let reply = Reply::new(request.message, 403).reason("Phones Make No Calls Here");
+            return self.answer_stranger(request.method, 403, reply, flow, now_ms);
         }
         let plan = self.plan_nodes(flow, &aor, change);
         if plan.targets.is_empty() {

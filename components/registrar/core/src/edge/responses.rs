@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::clients::ClientKey;
 use super::forks::upstream;
+use super::pings::PING_BRANCH;
 use super::{Edge, HostPort, Observation};
 use crate::flow::Flow;
 use crate::message::{Message, Method, Response};
@@ -20,6 +21,7 @@ impl Edge {
             self.clients.get(key).is_some_and(|client| client.branch.as_bytes() == branch && client.method == method)
         });
         match client {
+            None if branch.starts_with(PING_BRANCH.as_bytes()) => {}
             Some(key) => {
                 self.step_client(key, ClientEvent::Response(Class::of(response.status)), Some(message), now_ms);
             }

@@ -15,8 +15,8 @@ proptest! {
         for wait in waits {
             now_ms += wait;
             level = (level + f64::from(per_minute) * wait as f64 / 60_000.0).min(f64::from(burst));
-            // Within a part of a token the two may round apart.
-            let unsure = (level - 1.0).abs() < 0.01;
+            // Each step may lose a part of a token to rounding, and there are up to 200.
+            let unsure = (level - 1.0).abs() < 0.21;
             let taken = buckets.take(&[b"a"], now_ms);
             prop_assert!(unsure || taken == (level >= 1.0), "level {level} taken {taken}");
             if taken {

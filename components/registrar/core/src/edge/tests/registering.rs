@@ -1,6 +1,8 @@
 //! REGISTER through the whole edge.
 
-use super::world::{REALM, World, aor, authorization, nonce_of, only, register_text, settings, udp, value};
+use super::world::{
+    REALM, World, aor, authorization, nonce_of, only, register_text, response_to, settings, texts, udp, value,
+};
 use crate::digest::Algorithm;
 use crate::edge::{Observation, Settings};
 use crate::message::{FieldName, Message};
@@ -221,9 +223,9 @@ fn instances_and_lists_of_contacts() {
     let answer = world.register("100", udp(PHONE), contact, 1);
     let text = String::from_utf8_lossy(answer.bytes()).into_owned();
     assert!(text.contains(
-        "Contact: <sip:a@1.2.3.4;transport=ws>;+sip.ice;reg-id=1;+sip.instance=\"<urn:uuid:7>\";expires=60\r\n"
+        "Contact: <sip:a@1.2.3.4;transport=ws>;+sip.ice;reg-id=1;+sip.instance=\"<urn:uuid:7>\";expires=600\r\n"
     ));
-    assert!(text.contains("Contact: <sip:b@[2001:db8::1]:5070>;q=0.500;expires=60\r\n"), "{text}");
+    assert!(text.contains("Contact: <sip:b@[2001:db8::1]:5070>;q=0.500;expires=600\r\n"), "{text}");
     // The same instance from elsewhere replaces its binding.
     let moved = "<sip:a@5.6.7.8;transport=ws>;reg-id=1;+sip.instance=\"<urn:uuid:7>\"";
     world.register("100", udp("10.0.0.7:5062"), moved, 1);
@@ -263,7 +265,28 @@ fn odd_names_and_dates_are_taken() {
     }
 }
 
-/// Raw UTF-8 in a user part breaks RFC 3261 25.1, and its bytes mean the user all the same.
+/// A phone behind NAT is pinged by the registrar that it came to, until it is gone; one that is seen where it says is not.
+#[test]
+fn phones_behind_nat_are_pinged() {
+    let mut world = World::new();
+    world.phone("101", "10.0.0.6:5062");
+    assert!(world.pass(120_000).is_empty(), "no NAT, no ping");
+    let seen = udp("198.51.100.7:40000");
+    let private = "<sip:100@192.168.1.20:5060>;expires=60";
+    assert_eq!(world.register("100", seen, private, 1).status(), Some(200));
+    let pings = world.pass(59_000);
+    assert_eq!(texts(&pings), ["198.51.100.7:40000 OPTIONS sip:100@192.168.1.20:5060 SIP/2.0"; 2]);
+    assert!(world.receive(seen, &response_to(&pings[0].1, 200, "sip:100@192.168.1.20")).is_empty(), "nobody waits");
+    assert!(!world.observed.contains(&Observation::Dropped("stray_response")));
+    assert!(world.pass(120_000).is_empty(), "it has expired");
+    // A registration at another registrar is that one's to keep.
+    let mut binding = world.stored[&aor("100")][0].clone();
+    (binding.holder, binding.expires_at_ms) = ("elsewhere/1".into(), world.now_ms + 600_000);
+    world.edge.load_location(&aor("100"), vec![binding], world.now_ms);
+    assert!(world.pass(120_000).is_empty());
+}
+
+/// Raw UTF-8 in a user part breaks RFC 3261 25.1; its bytes mean the user all the same.
 #[test]
 fn raw_utf8_in_a_user_is_read() {
     let mut world = World::new();

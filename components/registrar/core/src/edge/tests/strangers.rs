@@ -4,7 +4,7 @@ use super::world::{
     NODE, REALM, World, authorization, from_node, nonce_of, only, register_text, response_to, settings, udp,
 };
 use crate::digest::Algorithm;
-use crate::edge::{Observation, Settings};
+use crate::edge::{Observation, Outgoing, Settings};
 use crate::flow::Flow;
 
 const STRANGER: &str = "192.0.2.66:5060";
@@ -191,6 +191,22 @@ fn requests_outside_of_a_call_get_their_answer() {
         assert_eq!(answer.status(), Some(status), "{method}");
         assert!(String::from_utf8_lossy(answer.bytes()).contains("\r\nAllow: INVITE, "), "{method}");
     }
+}
+
+/// Where nothing takes calls of phones they are refused by us, and no node is troubled.
+#[test]
+fn a_call_of_a_phone_is_refused_where_nobody_takes_it() {
+    let mut world = World::new();
+    world.restart(Settings { outgoing: Outgoing::Refuse, ..settings() });
+    let invite = |branch: &str, more: &str| {
+        format!(
+            "INVITE sip:5551234@{REALM} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bK{branch}\r\n\
+             From: <sip:100@{REALM}>;tag=x\r\nTo: <sip:5551234@{REALM}>\r\nCall-ID: out\r\nCSeq: 1 INVITE\r\n{more}\r\n"
+        )
+    };
+    let challenge = only(world.receive(udp(PHONE), &invite("a", "")));
+    let line = authorization("Proxy-Authorization", Algorithm::Sha256, "100", "INVITE", &nonce_of(&challenge), 1);
+    assert_eq!(only(world.receive(udp(PHONE), &invite("b", &line))).status(), Some(403));
 }
 
 /// Inside a call, what Asterisk would leave without an answer gets one from us, and the rest reaches it.

@@ -7,7 +7,9 @@ use ringdown_domain::TenantId;
 
 use crate::bindings::{Aor, Binding, Change, Refusal, surplus};
 use crate::digest::{Algorithm, Ha1, NonceKey};
-use crate::edge::{Directory, Edge, Effect, HostPort, Observation, Realm, RegisterSender, Settings, StoreResult};
+use crate::edge::{
+    Directory, Edge, Effect, HostPort, Observation, Outgoing, Realm, RegisterSender, Settings, StoreResult,
+};
 use crate::flow::Flow;
 use crate::message::{FieldName, Message};
 
@@ -54,6 +56,7 @@ pub(super) fn settings() -> Settings {
         no_response_ms: 2_000,
         algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         key: NonceKey::new([7; 32]),
+        outgoing: Outgoing::ToNodes,
         address_realm: None,
         transactions: crate::edge::MAX_TRANSACTIONS,
         seed: [9; 32],
