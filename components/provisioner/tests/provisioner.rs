@@ -252,7 +252,9 @@ async fn asterisk_starts_with_what_is_rendered_and_follows_changes() {
     let other = TenantId::from_parts(8, &[8; 10]);
     house
         .sql(&format!(
-            "INSERT INTO tenants (id, name, realm) VALUES ('{other}', 'Other', 'other.invalid');
+            // As a row of an older version: today the database refuses it.
+            "ALTER TABLE trunks DISABLE TRIGGER trunks_sources_inserted, DISABLE TRIGGER trunks_sources_updated;
+             INSERT INTO tenants (id, name, realm) VALUES ('{other}', 'Other', 'other.invalid');
              INSERT INTO trunks (id, tenant_id, name, sources, capacity)
              VALUES ('00000000-0000-7000-8000-0000000000bb', '{other}', 'Thief', ARRAY['192.0.2.0/24'], 30)"
         ))
