@@ -1,6 +1,7 @@
 //! A SIP telephone for tests, written apart from the product: agents' phones and callers. One call at a time over UDP; only as
 //! much of RFC 3261 as a plain phone needs.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +58,8 @@ struct Inner {
     voice: Voice,
     address: SocketAddr,
     user: String,
+    /// Whom it has sent to: like a phone behind NAT, it hears nobody else.
+    reached: Mutex<BTreeSet<SocketAddr>>,
     call: Mutex<Option<CallState>>,
     manner: watch::Sender<Manner>,
     told: mpsc::UnboundedSender<Seen>,
@@ -99,6 +102,7 @@ impl Phone {
             sip,
             voice: Voice::new(host, tone_hz).await?,
             user: user.to_owned(),
+            reached: Mutex::default(),
             call: Mutex::default(),
             manner: watch::Sender::new(manner),
             told,
@@ -142,6 +146,7 @@ impl Phone {
             at.port()
         );
         let mut answers = inner.answers.subscribe();
+        inner.reach(to);
         inner.sip.send_to(request.as_bytes(), to).await?;
         let wanted = format!("{cseq} REGISTER");
         let found = answers.wait_for(|text| {
@@ -291,6 +296,9 @@ impl Inner {
     async fn listen(self: Arc<Self>) {
         let mut buffer = vec![0_u8; 65_535];
         while let Ok((length, from)) = self.sip.recv_from(&mut buffer).await {
+            if !self.is_reached(from) {
+                continue;
+            }
             let Ok(text) = std::str::from_utf8(&buffer[..length]) else { continue };
             if text.starts_with("SIP/2.0") {
                 self.answered(text, from).await;
@@ -447,7 +455,16 @@ impl Inner {
         )
     }
 
+    fn reach(&self, to: SocketAddr) {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(to);
+    }
+
+    fn is_reached(&self, from: SocketAddr) -> bool {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).contains(&from)
+    }
+
     async fn send(&self, text: String, to: SocketAddr) {
+        self.reach(to);
         // A datagram that does not leave is a datagram that is lost: who needs an answer asks again.
         drop(self.sip.send_to(text.as_bytes(), to).await);
     }

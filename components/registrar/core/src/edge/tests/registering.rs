@@ -285,3 +285,13 @@ fn phones_behind_nat_are_pinged() {
     world.edge.load_location(&aor("100"), vec![binding], world.now_ms);
     assert!(world.pass(120_000).is_empty());
 }
+
+/// Raw UTF-8 in a user part breaks RFC 3261 25.1; its bytes mean the user all the same.
+#[test]
+fn raw_utf8_in_a_user_is_read() {
+    let mut world = World::new();
+    let flow = udp(PHONE);
+    let text =
+        register_text("100", flow, CONTACT, 1, "").replace("From: <sip:100@", "From: J\u{fc}rgen <sip:j\u{fc}rgen@");
+    assert_eq!(only(world.receive(flow, &text)).status(), Some(401), "asked who it is, not refused as malformed");
+}
