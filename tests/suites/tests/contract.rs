@@ -195,7 +195,8 @@ async fn asked_twice_it_goes_at_once() {
     daemon.wait_ready(PATIENCE).await.expect("it is ready");
     // A request that never ends: its body does not come. (One whose head does not come has not begun, and is not waited for.)
     let mut hanging = tokio::net::TcpStream::connect(daemon.admin()).await.expect("a connection");
-    let head = b"POST /api/v1/sessions HTTP/1.1\r\nHost: api\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
+    let head =
+        b"POST /api/v1/sessions HTTP/1.1\r\nHost: api\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
     tokio::io::AsyncWriteExt::write_all(&mut hanging, head).await.expect("half a request");
     wait_until(PATIENCE, "the connection is counted", async || {
         let page = daemon.get("/metrics").await.ok()?.body;
