@@ -162,7 +162,7 @@ async fn a_call_reaches_the_longest_available_agent_with_the_skill_and_both_hear
     let _cleo = phone(&centre, "cleo", Manner::Answer).await;
     let browser = watch(&centre).await;
     // The caller is sipp; what it says and hears is ours, so that the tones can be told.
-    let (sipp, mouth) = (Sipp::new().unwrap(), Voice::answering_back("127.0.0.1", CALLER_HZ).await.unwrap());
+    let (sipp, mouth) = (Sipp::new().unwrap(), Voice::answering_back(CARRIER, CALLER_HZ).await.unwrap());
     let mut caller = sipp.call_with("100", centre.trunk, &mouth, Duration::from_secs(6)).unwrap();
     expect(&mut ada, Seen::Rang).await;
     expect(&mut ada, Seen::Talking).await;

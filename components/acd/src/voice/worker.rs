@@ -25,6 +25,8 @@ const ORDERS: usize = 64;
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// An order to Asterisk is repeated this often when nothing answers; afterwards the listing repeats what matters.
 const ORDER_TRIES: u32 = 3;
+/// Longest that an order waits for its call's record: a quarter of the shortest usual lease.
+const RECORD_LIMIT: Duration = Duration::from_millis(500);
 /// A record outlives its call by this: for a successor that finds remains, and the person who asks what happened.
 pub(crate) const RECORD_KEPT_S: u64 = 3_600;
 /// The record of a call that lives goes away too, should nobody ever end it: after a week, which no call lasts.
@@ -147,9 +149,17 @@ impl Work {
     }
 
     async fn write_record(&self, call: &Call, ends: bool) {
-        // A successor's record is not overwritten.
-        if let Some(Err(error)) = self.shared.fence.while_held(self.set_record(call, ends)).await {
-            log::warn!(interaction:% = call.interaction, error:% = error; "the call record could not be written");
+        // A successor's record is not overwritten. What follows is not held up by a Redis that is away: within the lease's life the
+        // agent of a caller who left is still freed; the record is written with the next change.
+        let written = tokio::time::timeout(RECORD_LIMIT, self.set_record(call, ends));
+        match self.shared.fence.while_held(written).await {
+            Some(Ok(Err(error))) => {
+                log::warn!(interaction:% = call.interaction, error:% = error; "the call record could not be written");
+            }
+            Some(Err(_)) => {
+                log::warn!(interaction:% = call.interaction; "the call record was not written in time");
+            }
+            Some(Ok(Ok(()))) | None => {}
         }
     }
 
