@@ -81,7 +81,7 @@ fn the_composition_runs_confined() {
             .unwrap();
     }
     wait_for(READY_LIMIT, "Asterisk runs and reaches the ACD", || {
-        containers.log("asterisk").unwrap_or_default().contains("websocket connected").then_some(())
+        containers.log("acd").unwrap_or_default().contains("Asterisk is connected").then_some(())
     })
     .unwrap();
     println!("images_ready {} s", began.elapsed().as_secs());
