@@ -209,7 +209,7 @@ async fn postgres_killed_under_load_loses_nothing() -> anyhow::Result<()> {
     let wanted = store_kills("RINGDOWN_POSTGRES_KILLS");
     let mut kills = 0;
     // A kill between a commit and its answer is what a repeat is for, and is a matter of luck: it goes on until one was met.
-    while kills < wanted || (clerks.book().replayed == 0 && kills < 6 * wanted) {
+    while kills < wanted || (clerks.book().replayed == 0 && kills < 3 * wanted) {
         let moment = Duration::from_millis(300 + scene.random.below(1_500));
         scene.let_pass(moment).await;
         office.kill_postgres(if scene.random.below(2) == 0 { Death::Whole } else { Death::Postmaster }).await?;

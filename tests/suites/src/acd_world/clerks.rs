@@ -25,6 +25,8 @@ const KEPT: usize = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 /// One request in so many is given up by its clerk before its answer can have come: nobody knows what became of it.
 const GIVEN_UP: u64 = 8;
+/// They give up within this: about twice what a write takes in the tests' profile, so that some have been made by then.
+const GIVEN_UP_MS: u64 = 50;
 
 /// What the clerks did, and what must be there after it.
 #[derive(Debug, Default)]
@@ -120,7 +122,7 @@ impl Clerks {
         while began.elapsed() < LIMIT {
             let asked = Instant::now();
             let asking = office.ask(&request, &key);
-            let patience = if random.below(GIVEN_UP) == 0 { Duration::from_millis(random.below(12)) } else { LIMIT };
+            let patience = if random.below(GIVEN_UP) == 0 { Duration::from_millis(random.below(GIVEN_UP_MS)) } else { LIMIT };
             let Ok(answer) = tokio::time::timeout(patience, asking).await else {
                 self.book().unknown += 1;
                 continue;
