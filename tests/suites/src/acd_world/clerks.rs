@@ -122,7 +122,8 @@ impl Clerks {
         while began.elapsed() < LIMIT {
             let asked = Instant::now();
             let asking = office.ask(&request, &key);
-            let patience = if random.below(GIVEN_UP) == 0 { Duration::from_millis(random.below(GIVEN_UP_MS)) } else { LIMIT };
+            let patience =
+                if random.below(GIVEN_UP) == 0 { Duration::from_millis(random.below(GIVEN_UP_MS)) } else { LIMIT };
             let Ok(answer) = tokio::time::timeout(patience, asking).await else {
                 self.book().unknown += 1;
                 continue;
