@@ -5,5 +5,6 @@
 //! random source, awaits or locks; the crate has no dependency that could.
 
 pub mod call;
+pub mod conversation;
 pub mod node;
 pub mod routing;

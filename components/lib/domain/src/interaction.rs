@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, OfferId, TimestampMs};
+use crate::{AgentId, OfferId, PhoneNumber, TimestampMs};
 
 /// The kind of communication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +22,117 @@ pub enum Delivery {
     Direct,
     /// The agent's phone or desktop rings and must accept within the ring time.
     Ring,
+}
+
+/// What an interaction began as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The customer called (or was handed in by an outside program as voice).
+    #[default]
+    Inbound,
+    /// The customer asked to be called back, and is.
+    Callback,
+    /// A campaign dialled the customer.
+    Campaign,
+    /// An agent asks somebody about the parent interaction.
+    Consult,
+    /// One agent calls another.
+    Internal,
+    /// An agent dialled the customer.
+    Manual,
+    /// A text conversation.
+    Message,
+    /// A supervisor takes part in the parent interaction.
+    Supervision,
+    /// A piece of work without a conversation.
+    Task,
+}
+
+impl Origin {
+    /// Which way it went, for reports.
+    #[must_use]
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::Inbound | Self::Message | Self::Task => Direction::Inbound,
+            Self::Callback | Self::Campaign | Self::Manual => Direction::Outbound,
+            Self::Consult | Self::Internal | Self::Supervision => Direction::Internal,
+        }
+    }
+
+    /// Whether it is the default: left out of records, so that those of earlier versions read alike.
+    #[must_use]
+    pub fn is_inbound(&self) -> bool {
+        *self == Self::Inbound
+    }
+}
+
+/// Which way an interaction went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From a customer to us.
+    Inbound,
+    /// From us to a customer.
+    Outbound,
+    /// Between ourselves.
+    Internal,
+}
+
+/// How the agent of a child interaction takes part in its parent's conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartyRole {
+    /// Talks with the customer and everybody else in the conversation.
+    Conference,
+    /// Talks with the agent who asked, apart from the customer.
+    Consult,
+    /// Hears everybody, and nobody hears this party.
+    Listen,
+    /// Hears everybody; only the parent's agent hears this party.
+    Whisper,
+}
+
+/// Whether a conversation is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recording {
+    /// Not recorded.
+    #[default]
+    Off,
+    /// Recorded.
+    On,
+    /// Recorded before and perhaps afterwards; what is said now (card data) is not.
+    Paused,
+}
+
+impl Recording {
+    /// Whether it is the default, which records leave out.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
+/// How far the customer's side of a voice interaction is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CustomerSide {
+    /// On the line: called us, or answered.
+    #[default]
+    Here,
+    /// Is being dialled.
+    Dialling,
+    /// There is no customer: a conversation between ourselves.
+    Nobody,
+}
+
+impl CustomerSide {
+    /// Whether it is the default, which records leave out.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        *self == Self::Here
+    }
 }
 
 /// Why a number is no priority.
@@ -89,6 +200,17 @@ pub enum InteractionState {
         /// Since when.
         since_ms: TimestampMs,
     },
+    /// With an outside number that was dialled for it (a transfer, a consultation); no agent has it.
+    External {
+        /// The number.
+        number: PhoneNumber,
+        /// The identity of the leg to that number.
+        leg: OfferId,
+        /// Until when it may ring; none: it was answered.
+        deadline_ms: Option<TimestampMs>,
+        /// Since when.
+        since_ms: TimestampMs,
+    },
     /// Over. Final: nothing leaves this state.
     Ended {
         /// Why.
@@ -108,14 +230,22 @@ pub enum EndReason {
     Abandoned,
     /// The agent hung up.
     AgentHangup,
+    /// The party that was dialled was busy.
+    Busy,
     /// The caller hung up after talking.
     CallerHangup,
     /// Its owner (an API client or a supervisor) declared it done.
     Completed,
     /// The media failed (for instance the two legs could not be joined).
     Failed,
+    /// The party that was dialled did not answer.
+    NoAnswer,
     /// The media host died under it.
     NodeLost,
+    /// What it was for went on in another interaction: a consultation that became a transfer or a conference.
+    Transferred,
+    /// The party that was dialled could not be reached.
+    Unreachable,
     /// It waited as long as its queue allows.
     WaitLimit,
 }

@@ -16,7 +16,10 @@ pub use agent::{AgentState, AgentStatus, ReasonCode};
 pub use id::{
     AgentId, CommandId, IdError, InteractionId, NodeId, OfferId, QueueId, RouteId, TenantId, TrunkId, UserId,
 };
-pub use interaction::{Delivery, EndReason, InteractionState, Media, OfferFailure, Priority, PriorityError};
+pub use interaction::{
+    CustomerSide, Delivery, Direction, EndReason, InteractionState, Media, OfferFailure, Origin, PartyRole, Priority,
+    PriorityError, Recording,
+};
 pub use number::{NumberPlan, PhoneNumber};
 pub use skill::{MAX_REQUIREMENTS, MAX_SKILLS_PER_AGENT, SkillLevel, SkillLevelError, SkillName, SkillRequirement};
 pub use text::{Name, TextError};

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use ringdown_domain::{
     AgentId, AgentStatus, CommandId, Delivery, EndReason, InteractionId, Media, NodeId, OfferFailure, OfferId,
-    PhoneNumber, Priority, QueueId, SkillRequirement, TimestampMs,
+    PhoneNumber, Priority, QueueId, Recording, SkillRequirement, TimestampMs,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::Disposition;
 
 /// One entry of the command stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +77,81 @@ pub enum Command {
         /// The offer.
         offer: OfferId,
     },
+    /// The customer who was dialled has answered.
+    AnswerCustomer {
+        /// Which interaction.
+        interaction: InteractionId,
+    },
+    /// Its agent asks somebody about a connected interaction; the customer is on hold meanwhile. Refused while a
+    /// consultation is open.
+    ConsultInteraction {
+        /// About which interaction.
+        interaction: InteractionId,
+        /// The identity of the consultation, chosen by who asks.
+        consult: InteractionId,
+        /// Whom.
+        target: Target,
+    },
+    /// The open consultation of an interaction comes to its end.
+    EndConsult {
+        /// Of which interaction (the parent).
+        interaction: InteractionId,
+        /// How.
+        how: ConsultEnd,
+    },
+    /// The leg of an agent or an outside number that was joined to the conversation is gone.
+    EndLeg {
+        /// Whose leg it was: the interaction or a child of it.
+        interaction: InteractionId,
+        /// The offer (or the identity of an outside leg).
+        leg: OfferId,
+        /// When, true time.
+        at_ms: TimestampMs,
+    },
+    /// Gives the agent more time to wrap up.
+    ExtendWrapUp {
+        /// Who.
+        agent: AgentId,
+        /// By how much, 1,000 to 3,600,000 ms.
+        by_ms: u64,
+    },
+    /// Puts the customer of a connected interaction on hold, or takes the customer back.
+    HoldInteraction {
+        /// Which one.
+        interaction: InteractionId,
+        /// On hold, or not.
+        held: bool,
+    },
+    /// Another queue for an interaction that waits or is offered. It keeps its arrival.
+    MoveInteraction {
+        /// Which one.
+        interaction: InteractionId,
+        /// Where to.
+        queue: QueueId,
+    },
+    /// Mutes the agent's leg of a connected interaction, or opens it.
+    MuteInteraction {
+        /// Which one.
+        interaction: InteractionId,
+        /// Muted, or not.
+        muted: bool,
+    },
+    /// The edge saw the agent's first phone come, or the last one go.
+    ObservePhone {
+        /// Who.
+        agent: AgentId,
+        /// Whether a phone is registered.
+        reachable: bool,
+    },
+    /// An agent calls an outside number, or another agent. The agent's own phone is called first.
+    PlaceCall(NewCall),
+    /// Sends digits (DTMF) to the customer.
+    SendDigits {
+        /// Which interaction.
+        interaction: InteractionId,
+        /// 1 to 32 of `0-9 * # A-D`.
+        digits: String,
+    },
     /// Opens (every agent ready) or closes (every agent not ready, `acd_closed`) the ACD.
     SetAcdOpen {
         /// Open or closed.
@@ -87,6 +164,91 @@ pub enum Command {
         /// What.
         status: AgentStatus,
     },
+    /// How its agent classes an interaction: from its offer until the record is gone.
+    SetDisposition {
+        /// Which one.
+        interaction: InteractionId,
+        /// How.
+        disposition: Disposition,
+    },
+    /// Starts, pauses, goes on with or stops the recording of a connected interaction.
+    SetRecording {
+        /// Which one.
+        interaction: InteractionId,
+        /// What it is from now on.
+        recording: Recording,
+    },
+    /// A supervisor takes part in a connected interaction, or changes how.
+    SuperviseInteraction {
+        /// Which one.
+        interaction: InteractionId,
+        /// The identity of the supervision, chosen by who asks; an open one of the same supervisor changes instead.
+        supervision: InteractionId,
+        /// The supervisor, who is an agent with a phone.
+        supervisor: AgentId,
+        /// How.
+        mode: SupervisionMode,
+    },
+    /// Hands a connected interaction over without a word: the agent is out at once.
+    TransferInteraction {
+        /// Which one.
+        interaction: InteractionId,
+        /// To whom.
+        target: Target,
+    },
+}
+
+/// To whom a call, a consultation or a transfer goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// This agent, if free.
+    Agent(AgentId),
+    /// An outside number.
+    Number(PhoneNumber),
+    /// Whoever the queue finds.
+    Queue(QueueId),
+}
+
+/// How a consultation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsultEnd {
+    /// The one who was asked is out; the agent is with the customer again.
+    Cancel,
+    /// The one who was asked has the customer; the agent is out.
+    Complete,
+    /// All three talk.
+    Conference,
+}
+
+/// How a supervisor takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SupervisionMode {
+    /// Talks with everybody.
+    Barge,
+    /// Hears everybody, unheard.
+    Listen,
+    /// Has the interaction; its agent is out.
+    TakeOver,
+    /// Hears everybody; only the agent hears the supervisor.
+    Whisper,
+}
+
+/// A call that an agent makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewCall {
+    /// Its identity, chosen by who asks.
+    pub id: InteractionId,
+    /// Who calls.
+    pub agent: AgentId,
+    /// Whom: a number or an agent. A queue is refused.
+    pub target: Target,
+    /// The queue for which the agent calls: its wrap-up, recording and caller id; none: the tenant's default rules.
+    pub queue: Option<QueueId>,
+    /// The media node that is to hold the call.
+    pub node: NodeId,
 }
 
 /// An interaction as it arrives.

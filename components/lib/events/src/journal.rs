@@ -40,6 +40,11 @@ pub enum JournalEvent {
         /// Its number.
         version: u64,
     },
+    /// Something about it changed that is none of the other events: held, muted, recorded, who takes part, disposition.
+    InteractionChanged {
+        /// The interaction afterwards.
+        interaction: InteractionRecord,
+    },
     /// An agent has it.
     InteractionConnected {
         /// The interaction afterwards.
@@ -82,7 +87,8 @@ impl JournalEvent {
     #[must_use]
     pub fn interaction_id(&self) -> Option<InteractionId> {
         match self {
-            Self::InteractionConnected { interaction }
+            Self::InteractionChanged { interaction }
+            | Self::InteractionConnected { interaction }
             | Self::InteractionEnded { interaction }
             | Self::InteractionOffered { interaction, .. }
             | Self::InteractionQueued { interaction } => Some(interaction.id),

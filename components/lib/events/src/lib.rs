@@ -13,7 +13,7 @@ mod outcome;
 mod record;
 mod voice;
 
-pub use command::{Command, CommandEnvelope, NewInteraction};
+pub use command::{Command, CommandEnvelope, ConsultEnd, NewCall, NewInteraction, SupervisionMode, Target};
 pub use config::{
     AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, QueueConfig, QueueRules, RouteConfig, SipCredential,
     TrunkConfig,
@@ -21,8 +21,10 @@ pub use config::{
 pub use decision::{CandidateAgent, CandidateInteraction, Decision, MAX_CANDIDATES, Trigger};
 pub use journal::{JournalEntry, JournalEvent};
 pub use outcome::{Done, Outcome, Refusal, RefusalCode};
-pub use record::{AgentRecord, InteractionRecord, RefusalRow, RouterRecord};
-pub use voice::{VoiceEffect, VoiceEffectEntry};
+pub use record::{
+    AgentRecord, Disposition, Engagement, EngagementState, InteractionRecord, RefusalRow, RouterRecord,
+};
+pub use voice::{VoiceEffect, VoiceEffectEntry, WantedConversation, WantedCustomer, WantedLeg, WantedParty};
 
 /// The version of the messages in this crate, carried by every command envelope. A router refuses a newer one.
 pub const MESSAGE_VERSION: u8 = 1;

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use ringdown_domain::{
-    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, Media, Name, NodeId, OfferFailure,
-    PhoneNumber, Priority, QueueId, SkillLevel, SkillName, SkillRequirement, TimestampMs,
+    AgentId, AgentState, AgentStatus, CustomerSide, Delivery, InteractionId, InteractionState, Media, Name, NodeId,
+    OfferFailure, Origin, PartyRole, PhoneNumber, Priority, QueueId, Recording, SkillLevel, SkillName,
+    SkillRequirement, TimestampMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,39 @@ pub struct AgentRecord {
     /// status since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusals: Option<RefusalRow>,
+    /// Whether a phone of the agent is registered, as the edge observes it; none: nobody has said so yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reachable: Option<bool>,
+    /// What occupies the agent, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engagements: Vec<Engagement>,
+}
+
+/// One interaction that occupies an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engagement {
+    /// Which.
+    pub interaction: InteractionId,
+    /// How.
+    pub state: EngagementState,
+    /// Since when.
+    pub since_ms: TimestampMs,
+}
+
+/// How an interaction occupies an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngagementState {
+    /// Claimed for an offer that does not ring yet.
+    Reserved,
+    /// The phone or desktop rings.
+    Ringing,
+    /// Handles it.
+    Talking,
+    /// Has its customer on hold, or is in a consultation about it.
+    Held,
+    /// Finishes its paperwork.
+    WrappingUp,
 }
 
 /// Offers in a row to one agent that came to nothing for one cause.
@@ -86,6 +120,59 @@ pub struct InteractionRecord {
     pub offers: u32,
     /// Where it is.
     pub state: InteractionState,
+    /// What it began as.
+    #[serde(default, skip_serializing_if = "Origin::is_inbound")]
+    pub origin: Origin,
+    /// The interaction in whose conversation this one takes part; none: it has a conversation of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<InteractionId>,
+    /// How its agent takes part in the parent's conversation; none without a parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<PartyRole>,
+    /// The agent who began it (manual calls, consultations, internal calls, supervision).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<AgentId>,
+    /// The only agent it may go to; none: whoever has the skills.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<AgentId>,
+    /// Interactions that take part in its conversation, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<InteractionId>,
+    /// Since when its agent has the customer on hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since_ms: Option<TimestampMs>,
+    /// Whether its agent's leg is muted here (a browser mutes itself).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub muted: bool,
+    /// Whether its conversation is recorded.
+    #[serde(default, skip_serializing_if = "Recording::is_off")]
+    pub recording: Recording,
+    /// How far the customer's side is.
+    #[serde(default, skip_serializing_if = "CustomerSide::is_here")]
+    pub customer: CustomerSide,
+    /// How its agent classed it; it may change until an hour after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disposition: Option<Disposition>,
+}
+
+/// How an agent classed an interaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disposition {
+    /// The code, 1 to 64 characters.
+    pub code: String,
+    /// What the agent noted, to 4,000 characters.
+    #[serde(default)]
+    pub notes: String,
+    /// The form's fields: at most 32, keys to 64 and values to 1,000 characters.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// For members that records leave out when they are false.
+// serde hands a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The router's own record (one hash per tenant), written with every commit.

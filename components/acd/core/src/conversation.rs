@@ -1,0 +1,5 @@
+//! Conversations: what they are to look like.
+
+mod wanted;
+
+pub use wanted::{is_voice, wanted};
