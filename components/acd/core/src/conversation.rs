@@ -40,3 +40,6 @@ pub use wanted::{is_voice, wanted};
 
 
 
+
+#[cfg(test)]
+mod tests;

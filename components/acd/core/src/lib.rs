@@ -6,5 +6,4 @@
 
 pub mod conversation;
 pub mod node;
-#[cfg(any())]
 pub mod routing;

@@ -250,6 +250,7 @@ impl Conversation {
         // That the router speaks of it is the answer to its creation, too, and may come before it.
         self.answer(orders);
         self.gone.retain(|gone| wanted.legs.iter().any(|leg| leg.leg == gone.leg));
+        self.try_seats_again();
         self.wanted = Some(wanted.clone());
         self.drop_unwanted(orders);
         for leg in &wanted.legs {
@@ -431,10 +432,16 @@ impl Conversation {
             orders.extend(report_of(gone));
         }
         if !done {
-            // Nobody moved. The next word of the router, or the listing, says where they belong.
-            for channel in channels {
-                self.seats.remove(channel);
-            }
+            // Nobody moved, since one of them is gone. Ordering it again at once would be refused again: it is tried when it is
+            // known who is gone, at the router's next word, or by the listing.
+            self.unsure.extend(channels.iter().cloned());
+        }
+    }
+
+    /// Something is known that may let channels be seated that were refused.
+    fn try_seats_again(&mut self) {
+        for channel in std::mem::take(&mut self.unsure) {
+            self.seats.remove(&channel);
         }
     }
 
@@ -446,6 +453,7 @@ impl Conversation {
         if self.goes_another_way(index, end, orders) {
             return;
         }
+        self.try_seats_again();
         let leg = self.legs.remove(index);
         let was_ordered = self.seats.remove(channel).is_some();
         if self.over {
@@ -556,6 +564,7 @@ impl Conversation {
         let is_settled = listed.taken_at_ms.since_ms(self.seated_at_ms) > LISTING_GRACE_MS;
         if !self.over && is_old && is_settled {
             self.answer(orders);
+            self.unsure.clear();
             self.believe(&listed.seats);
         }
     }

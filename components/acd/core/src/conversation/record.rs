@@ -72,6 +72,9 @@ pub struct Conversation {
     /// When a seat was last ordered: what a listing showed before says nothing about it.
     #[serde(default)]
     pub(super) seated_at_ms: TimestampMs,
+    /// Channels that Asterisk refused to seat as ordered.
+    #[serde(default)]
+    pub(super) unsure: BTreeSet<String>,
     /// Legs that were last ordered to be mute.
     #[serde(default)]
     pub(super) muted: BTreeSet<String>,
@@ -224,6 +227,7 @@ impl Conversation {
             wanted: None,
             seats: BTreeMap::new(),
             seated_at_ms: TimestampMs(0),
+            unsure: BTreeSet::new(),
             muted: BTreeSet::new(),
             ringback: BTreeSet::new(),
             tracks: Vec::new(),

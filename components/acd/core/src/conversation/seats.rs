@@ -49,7 +49,7 @@ pub enum SeenSeat {
 }
 
 impl Seat {
-    fn is_as_seen(&self, seen: SeenSeat) -> bool {
+    pub(super) fn is_as_seen(&self, seen: SeenSeat) -> bool {
         match (self, seen) {
             (Self::Room(room), SeenSeat::Room(other)) => *room == other,
             // A spying channel ends with the one it spies on, so one that is there is on the right one.
