@@ -27,6 +27,7 @@ mod metrics;
 mod node;
 mod recovery;
 mod socket;
+mod trunks;
 mod worker;
 
 use std::sync::Arc;
@@ -127,7 +128,12 @@ async fn contend(duty: Duty) -> anyhow::Result<()> {
     let names = LeaseKeys { lease: keys::node_lease(name), epoch: keys::node_epoch(name) };
     let holder = format!("{}/{}", duty.life.node(), std::process::id());
     while !shutdown.is_requested() {
-        match Lease::acquire(&duty.pool, &names, &holder, duty.config.lease_ttl).await {
+        // A Redis that is away must not hold up the stop: a lease that was got after all ends by itself.
+        let acquired = tokio::select! {
+            acquired = Lease::acquire(&duty.pool, &names, &holder, duty.config.lease_ttl) => acquired,
+            () = shutdown.requested() => return Ok(()),
+        };
+        match acquired {
             Ok(Some(lease)) => Box::pin(own(&duty, lease, &readiness)).await,
             Ok(None) => readiness.ready(),
             Err(error) => readiness.waiting(error.to_string()),
@@ -147,7 +153,11 @@ async fn own(duty: &Duty, lease: Lease, readiness: &Readiness) {
     log::info!(node:% = duty.config.node, epoch = lease.epoch(); "this process owns the media node");
     duty.metrics.ownerships.inc();
     let shared = &duty.within(fence.clone());
-    let recovered = fence.while_held(Box::pin(Node::recover(shared.clone()))).await;
+    let shutdown = duty.life.shutdown();
+    let recovered = tokio::select! {
+        recovered = fence.while_held(Box::pin(Node::recover(shared.clone()))) => recovered,
+        () = shutdown.requested() => None,
+    };
     match recovered {
         Some(Ok(node)) => node.run(readiness).await,
         Some(Err(error)) => readiness.waiting(error.to_string()),

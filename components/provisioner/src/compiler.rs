@@ -102,7 +102,12 @@ impl Compiler {
         let names = LeaseKeys { lease: keys::PROVISIONER_LEASE.to_owned(), epoch: keys::PROVISIONER_EPOCH.to_owned() };
         let holder = format!("{}/{}", self.life.node(), std::process::id());
         while !shutdown.is_requested() {
-            match Lease::acquire(&self.redis, &names, &holder, LEASE_TTL).await {
+            // A Redis that is away must not hold up the stop: a lease that was got after all ends by itself.
+            let acquired = tokio::select! {
+                acquired = Lease::acquire(&self.redis, &names, &holder, LEASE_TTL) => acquired,
+                () = shutdown.requested() => return None,
+            };
+            match acquired {
                 Ok(Some(lease)) => return Some(Arc::new(lease)),
                 // Standing by is a good state: another provisioner works.
                 Ok(None) => readiness.ready(),

@@ -52,7 +52,12 @@ impl Contender {
                 self.pause(STAND_BACK).await;
             }
             let ttl = self.seat.shared.config.lease_ttl;
-            match Lease::acquire(&self.seat.shared.pool, &keys, &self.seat.shared.holder, ttl).await {
+            // A Redis that is away must not hold up the stop: a lease that was got after all ends by itself.
+            let acquired = tokio::select! {
+                acquired = Lease::acquire(&self.seat.shared.pool, &keys, &self.seat.shared.holder, ttl) => acquired,
+                () = self.seat.stop.cancelled() => return,
+            };
+            match acquired {
                 Ok(Some(lease)) => self.hold(Arc::new(lease)).await,
                 Ok(None) => {
                     self.readiness.ready();
@@ -71,7 +76,12 @@ impl Contender {
         let started = Instant::now();
         let epoch = lease.epoch();
         log::info!(tenant:% = self.seat.tenant, epoch; "lease acquired");
-        let ended = match Tenure::begin(&mut self.seat, Arc::clone(&lease)).await {
+        let stop = self.seat.stop.clone();
+        let begun = tokio::select! {
+            begun = Tenure::begin(&mut self.seat, Arc::clone(&lease)) => begun,
+            () = stop.cancelled() => return,
+        };
+        let ended = match begun {
             Ok(tenure) => {
                 self.seat.shared.metrics.recovered(started.elapsed());
                 self.readiness.ready();

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use ringdown_acd_core::conversation::{Conversation, NORMAL_CLEARING, Room, Track};
 use ringdown_acd_core::node::Look;
 use ringdown_domain::{InteractionId, NodeId, OfferId, TenantId};
 use serde::Deserialize;
@@ -145,49 +146,147 @@ impl Ari {
         self.order("answer", self.client.post(format!("{}/channels/{channel}/answer", self.base))).await
     }
 
-    /// Puts the caller into the holding bridge, where music plays.
-    pub(crate) async fn hold(&self, interaction: InteractionId, channel: &str) -> Result<(), AriError> {
-        let bridge = holding_bridge(interaction);
-        let make = self
-            .client
-            .post(format!("{}/bridges/{bridge}", self.base))
-            .query(&[("type", "holding"), ("name", &bridge)]);
-        there_is_fine(self.order("make_bridge", make).await)?;
-        let add = self.client.post(format!("{}/bridges/{bridge}/addChannel", self.base)).query(&[("channel", channel)]);
-        self.order("add_channel", add).await?;
+    /// Puts channels into a room, all or none. Whoever was in another one of the conversation leaves it.
+    pub(crate) async fn seat(
+        &self,
+        interaction: InteractionId,
+        room: Room,
+        channels: &[String],
+    ) -> Result<(), AriError> {
+        let bridge = room_bridge(interaction, room);
+        let kind = if room == Room::Waiting { "holding" } else { "mixing" };
+        self.make_bridge(&bridge, kind).await?;
+        self.enter(&bridge, &channels.join(",")).await?;
+        if room != Room::Waiting {
+            return Ok(());
+        }
         let music = self.client.post(format!("{}/bridges/{bridge}/moh", self.base)).query(&[("mohClass", "default")]);
         self.order("music", music).await
     }
 
-    /// Rings an agent's phone through the registrar.
+    /// Rings a party, an agent's phone through the registrar or an outside number over a trunk.
     pub(crate) async fn dial(&self, leg: &Dialling<'_>) -> Result<(), AriError> {
-        let arguments = format!("leg,{},{},{}", leg.tenant, leg.interaction, leg.offer);
-        let endpoint = format!("PJSIP/registrar/sip:{}", leg.address);
+        let arguments = match leg.leg {
+            Some(offer) => format!("leg,{},{},{offer}", leg.tenant, leg.interaction),
+            None => format!("cust,{},{}", leg.tenant, leg.interaction),
+        };
         // Asterisk counts whole seconds; the router's deadline is the sharper one.
         let seconds = leg.ring_ms.div_ceil(1_000).saturating_add(1).to_string();
-        let query = [
-            ("endpoint", endpoint.as_str()),
-            ("app", "acd"),
-            ("appArgs", &arguments),
-            ("timeout", &seconds),
-            ("originator", leg.caller),
-        ];
-        let post = self.client.post(format!("{}/channels/{}", self.base, leg.channel)).query(&query);
-        match self.order("dial", post).await {
-            // Dialled before: the answer got lost, not the call.
-            Err(AriError::Refused { status: 409, .. }) => Ok(()),
-            other => other,
+        let mut query =
+            vec![("endpoint", leg.endpoint), ("app", "acd"), ("appArgs", &arguments), ("timeout", &seconds)];
+        query.extend(leg.originator.map(|channel| ("originator", channel)));
+        query.extend(leg.caller_id.map(|number| ("callerId", number)));
+        let mut post = self.client.post(format!("{}/channels/{}", self.base, leg.channel)).query(&query);
+        if leg.auto_answer {
+            // The two forms phones know (RFC 7462 alert URNs are not among them).
+            post = post.json(&json!({ "variables": {
+                "PJSIP_HEADER(add,Call-Info)": "<sip:ringdown.invalid>;answer-after=0",
+                "PJSIP_HEADER(add,Alert-Info)": "<http://ringdown.invalid>;info=alert-autoanswer;delay=0",
+            }}));
         }
+        // Dialled before: the answer got lost, not the call.
+        there_is_fine(self.order("dial", post).await)
     }
 
-    /// Joins two channels.
-    pub(crate) async fn join(&self, interaction: InteractionId, caller: &str, leg: &str) -> Result<(), AriError> {
-        let bridge = mixing_bridge(interaction);
+    /// Lets a channel hear what another says and hears; the other hears it too when it whispers.
+    pub(crate) async fn spy(
+        &self,
+        interaction: InteractionId,
+        number: u32,
+        channel: &str,
+        on: &str,
+        whispers: bool,
+    ) -> Result<(), AriError> {
+        let spying = spying_channel(interaction, number, whispers);
+        let whisper = if whispers { "out" } else { "none" };
+        let snoop = self
+            .client
+            .post(format!("{}/channels/{on}/snoop/{spying}", self.base))
+            .query(&[("spy", "both"), ("whisper", whisper), ("app", "acd"), ("appArgs", "spy")]);
+        there_is_fine(self.order("spy", snoop).await)?;
+        let bridge = spy_bridge(interaction, number);
+        self.make_bridge(&bridge, "mixing").await?;
+        self.enter(&bridge, &format!("{channel},{spying}")).await?;
+        // One that spied in the other way before.
+        self.hang_up(&spying_channel(interaction, number, !whispers), NORMAL_CLEARING).await
+    }
+
+    /// Ends what [`Self::spy`] began.
+    pub(crate) async fn end_spying(&self, interaction: InteractionId, number: u32) -> Result<(), AriError> {
+        for whispers in [false, true] {
+            self.hang_up(&spying_channel(interaction, number, whispers), NORMAL_CLEARING).await?;
+        }
+        self.remove_bridge(&spy_bridge(interaction, number)).await
+    }
+
+    /// Plays the ringing tone in a room, or stops it.
+    pub(crate) async fn ringback(&self, interaction: InteractionId, room: Room, on: bool) -> Result<(), AriError> {
+        let bridge = room_bridge(interaction, room);
+        let playback = format!("{bridge}-ring");
+        if !on {
+            let stop = self.client.delete(format!("{}/playbacks/{playback}", self.base));
+            return gone_is_fine(self.order("stop_ringback", stop).await);
+        }
+        let play = self
+            .client
+            .post(format!("{}/bridges/{bridge}/play/{playback}", self.base))
+            .query(&[("media", RINGING_TONE)]);
+        self.order("ringback", play).await
+    }
+
+    /// Lets nobody hear a channel, or everybody again.
+    pub(crate) async fn mute(&self, channel: &str, muted: bool) -> Result<(), AriError> {
+        let url = format!("{}/channels/{channel}/mute", self.base);
+        let request = if muted { self.client.post(url) } else { self.client.delete(url) };
+        self.order("mute", request.query(&[("direction", "in")])).await
+    }
+
+    /// Sends digits to a channel's other end.
+    pub(crate) async fn send_digits(&self, channel: &str, digits: &str) -> Result<(), AriError> {
+        let send = self.client.post(format!("{}/channels/{channel}/dtmf", self.base)).query(&[("dtmf", digits)]);
+        self.order("send_digits", send).await
+    }
+
+    /// Records what one party says, under a name that says whose it is.
+    pub(crate) async fn begin_track(&self, call: &Conversation, track: &Track) -> Result<(), AriError> {
+        let taping = taping_channel(call.interaction, track.number);
+        let snoop = self
+            .client
+            .post(format!("{}/channels/{}/snoop/{taping}", self.base, track.on))
+            .query(&[("spy", "in"), ("whisper", "none"), ("app", "acd"), ("appArgs", "tape")]);
+        there_is_fine(self.order("tape", snoop).await)?;
+        let name = track_name(call, track);
+        let record = self.client.post(format!("{}/channels/{taping}/record", self.base)).query(&[
+            ("name", name.as_str()),
+            ("format", "wav"),
+            ("ifExists", "fail"),
+            ("terminateOn", "none"),
+        ]);
+        there_is_fine(self.order("record", record).await)
+    }
+
+    /// Writes silence into a recording, or goes on with it.
+    pub(crate) async fn pause_track(&self, call: &Conversation, track: &Track) -> Result<(), AriError> {
+        let url = format!("{}/recordings/live/{}/mute", self.base, track_name(call, track));
+        let request = if track.paused { self.client.post(url) } else { self.client.delete(url) };
+        gone_is_fine(self.order("pause_recording", request).await)
+    }
+
+    /// Ends a recording; its file is there then.
+    pub(crate) async fn end_track(&self, call: &Conversation, track: &Track) -> Result<(), AriError> {
+        let stop = self.client.post(format!("{}/recordings/live/{}/stop", self.base, track_name(call, track)));
+        gone_is_fine(self.order("end_recording", stop).await)?;
+        self.hang_up(&taping_channel(call.interaction, track.number), NORMAL_CLEARING).await
+    }
+
+    async fn make_bridge(&self, bridge: &str, kind: &str) -> Result<(), AriError> {
         let make =
-            self.client.post(format!("{}/bridges/{bridge}", self.base)).query(&[("type", "mixing"), ("name", &bridge)]);
-        there_is_fine(self.order("make_bridge", make).await)?;
-        let both = format!("{caller},{leg}");
-        let add = self.client.post(format!("{}/bridges/{bridge}/addChannel", self.base)).query(&[("channel", &both)]);
+            self.client.post(format!("{}/bridges/{bridge}", self.base)).query(&[("type", kind), ("name", bridge)]);
+        there_is_fine(self.order("make_bridge", make).await)
+    }
+
+    async fn enter(&self, bridge: &str, channels: &str) -> Result<(), AriError> {
+        let add = self.client.post(format!("{}/bridges/{bridge}/addChannel", self.base)).query(&[("channel", channels)]);
         self.order("add_channel", add).await
     }
 
@@ -201,8 +300,8 @@ impl Ari {
 
     /// Deletes a call's bridges; those that are gone are fine.
     pub(crate) async fn remove_bridges(&self, interaction: InteractionId) -> Result<(), AriError> {
-        for bridge in [holding_bridge(interaction), mixing_bridge(interaction)] {
-            self.remove_bridge(&bridge).await?;
+        for room in [Room::Waiting, Room::Main, Room::Consult] {
+            self.remove_bridge(&room_bridge(interaction, room)).await?;
         }
         Ok(())
     }
@@ -245,15 +344,21 @@ impl Ari {
     }
 }
 
-/// An agent's leg to be dialled.
+/// A leg to be dialled.
 pub(crate) struct Dialling<'a> {
     pub(crate) tenant: TenantId,
     pub(crate) interaction: InteractionId,
-    pub(crate) offer: OfferId,
+    /// The leg's identity; none: it is the customer's.
+    pub(crate) leg: Option<OfferId>,
     pub(crate) channel: &'a str,
-    pub(crate) caller: &'a str,
-    pub(crate) address: &'a str,
+    /// As Asterisk dials it.
+    pub(crate) endpoint: &'a str,
+    /// The channel for which it is dialled, whose caller it shows.
+    pub(crate) originator: Option<&'a str>,
+    /// The number it shows instead.
+    pub(crate) caller_id: Option<&'a str>,
     pub(crate) ring_ms: u64,
+    pub(crate) auto_answer: bool,
 }
 
 fn is_port_closed(error: &reqwest::Error) -> bool {
@@ -284,12 +389,43 @@ fn gone_is_fine(result: Result<(), AriError>) -> Result<(), AriError> {
     }
 }
 
-pub(crate) fn holding_bridge(interaction: InteractionId) -> String {
-    format!("rd-{interaction}-h")
+/// The ringing tone of most of Europe: 425 Hz, one second in five.
+const RINGING_TONE: &str = "tone:425/1000,0/4000";
+
+/// The bridge of a room.
+pub(crate) fn room_bridge(interaction: InteractionId, room: Room) -> String {
+    let suffix = match room {
+        Room::Consult => 'k',
+        Room::Main => 'm',
+        Room::Waiting => 'h',
+    };
+    format!("rd-{interaction}-{suffix}")
 }
 
-pub(crate) fn mixing_bridge(interaction: InteractionId) -> String {
-    format!("rd-{interaction}-m")
+/// The bridge of the spy whose leg has this number.
+pub(crate) fn spy_bridge(interaction: InteractionId, number: u32) -> String {
+    format!("rd-{interaction}-l{number}")
+}
+
+/// The channel through which that spy hears, and whispers or not.
+pub(crate) fn spying_channel(interaction: InteractionId, number: u32, whispers: bool) -> String {
+    format!("rd-{interaction}-s{number}{}", if whispers { 'w' } else { 'l' })
+}
+
+/// The channel through which a party is recorded.
+fn taping_channel(interaction: InteractionId, number: u32) -> String {
+    format!("rd-{interaction}-r{number}")
+}
+
+/// Whether a channel of ours only serves others of its conversation: it ends with them.
+pub(crate) fn is_serving(channel: &str) -> bool {
+    channel.rsplit_once('-').is_some_and(|(_, last)| last.starts_with(['s', 'r']))
+}
+
+/// The name of a recording: whose it is, and when it began.
+pub(crate) fn track_name(call: &Conversation, track: &Track) -> String {
+    let party = if track.is_customer { 'c' } else { 'a' };
+    format!("rd-{}-{}-{}-{party}-{}", call.tenant, call.interaction, track.number, track.begun_at_ms.0)
 }
 
 /// The interaction a channel or bridge of ours belongs to, by its id.

@@ -28,8 +28,8 @@ pub(crate) struct Event {
 pub(crate) enum Happening {
     /// A caller came in over a trunk.
     Arrived(Arrival),
-    /// An agent's leg was answered and is ours.
-    LegAnswered,
+    /// A leg that we dialled was answered and is ours.
+    Answered,
     /// It rings.
     Ringing,
     /// It is gone; a code where Asterisk knows one.
@@ -72,6 +72,8 @@ pub(crate) enum Arguments {
     Inbound { trunk: TrunkId, dialled: String },
     /// `leg,<tenant>,<interaction>,<offer>`.
     Leg { tenant: TenantId, offer: OfferId },
+    /// `cust,<tenant>,<interaction>`: a customer whom we dialled.
+    Customer { tenant: TenantId },
 }
 
 impl Arguments {
@@ -87,6 +89,7 @@ impl Arguments {
                 let _interaction = parts.next()?;
                 Some(Self::Leg { tenant, offer: parts.next()?.parse().ok()? })
             }
+            "cust" => Some(Self::Customer { tenant: parts.next()?.parse().ok()? }),
             _ => None,
         }
     }
@@ -157,7 +160,7 @@ pub(crate) fn parse(text: &str) -> Result<Option<Message>, serde_json::Error> {
             Some(Arguments::Inbound { trunk, dialled }) => {
                 Happening::Arrived(Arrival { trunk, dialled, caller: channel.caller.number })
             }
-            Some(Arguments::Leg { .. }) => Happening::LegAnswered,
+            Some(Arguments::Leg { .. } | Arguments::Customer { .. }) => Happening::Answered,
             None => return Ok(None),
         },
         // A phone that says 183 and never 180 (behind a gateway, with early media) is at work all the same.

@@ -1,12 +1,12 @@
 //! What a listing of Asterisk's channels and bridges says about our calls.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use ringdown_acd_core::call::{Call, Listed};
-use ringdown_domain::{InteractionId, OfferId, TimestampMs};
+use ringdown_acd_core::conversation::{Conversation, Found, FoundLeg, Listed, Room, SeenSeat};
+use ringdown_domain::{InteractionId, TimestampMs};
 
-use super::ari::{Ari, AriError, RawBridge, holding_bridge, mixing_bridge, owner_of};
+use super::ari::{Ari, AriError, RawBridge, owner_of, room_bridge, spying_channel};
 use super::event::{Arguments, Arrival, RawChannel};
 use super::recovery::interaction_of;
 use super::worker::channel_time;
@@ -28,20 +28,69 @@ impl Listing {
     }
 }
 
-/// What a listing shows of one call.
-pub(crate) fn look(call: &Call, channels: &HashSet<&str>, bridges: &HashMap<&str, &[String]>) -> Listed {
-    let inside = |bridge: String, channel: &str| {
-        bridges.get(bridge.as_str()).is_some_and(|members| members.iter().any(|member| member == channel))
-    };
-    let id = call.interaction;
-    let leg = call.leg().map(|leg| leg.channel.as_str());
-    let caller_joined = inside(mixing_bridge(id), &call.caller);
-    Listed {
-        caller: channels.contains(call.caller.as_str()),
-        leg: leg.is_some_and(|leg| channels.contains(leg)),
-        caller_mixed: caller_joined,
-        caller_bridged: caller_joined || inside(holding_bridge(id), &call.caller),
-        joined: caller_joined && leg.is_some_and(|leg| inside(mixing_bridge(id), leg)),
+/// A listing, by conversation.
+pub(crate) struct Seen<'a> {
+    channels: BTreeSet<&'a str>,
+    /// Channels of ours by the interaction in their names.
+    ours: BTreeMap<InteractionId, Vec<&'a str>>,
+    /// Bridges of ours likewise: what follows the interaction in the name, and who is in it.
+    bridges: BTreeMap<InteractionId, Vec<(&'a str, &'a [String])>>,
+    taken_at_ms: TimestampMs,
+}
+
+impl<'a> Seen<'a> {
+    /// Sorts a listing. `taken_at_ms` is when it was asked for, by the clock of the conversations.
+    pub(crate) fn new(listing: &'a Listing, taken_at_ms: TimestampMs) -> Self {
+        let mut ours: BTreeMap<InteractionId, Vec<&str>> = BTreeMap::new();
+        for channel in &listing.channels {
+            if let Some(interaction) = owner_of(&channel.id) {
+                ours.entry(interaction).or_default().push(&channel.id);
+            }
+        }
+        let mut bridges: BTreeMap<InteractionId, Vec<(&str, &[String])>> = BTreeMap::new();
+        for bridge in &listing.bridges {
+            if let Some((interaction, suffix)) = owner_of(&bridge.id).zip(bridge.id.rsplit('-').next()) {
+                bridges.entry(interaction).or_default().push((suffix, &bridge.channels));
+            }
+        }
+        let channels = listing.channels.iter().map(|channel| channel.id.as_str()).collect();
+        Self { channels, ours, bridges, taken_at_ms }
+    }
+
+    /// What it shows of one conversation.
+    pub(crate) fn of(&self, call: &Conversation) -> Listed {
+        let id = call.interaction;
+        let customer = call.customer().map(|customer| customer.channel.as_str());
+        let ours = self.ours.get(&id).into_iter().flatten().copied();
+        let channels = customer.filter(|channel| self.channels.contains(channel)).into_iter().chain(ours);
+        let mut listed = Listed {
+            taken_at_ms: self.taken_at_ms,
+            channels: channels.map(str::to_owned).collect(),
+            seats: BTreeMap::new(),
+        };
+        for (suffix, members) in self.bridges.get(&id).into_iter().flatten() {
+            for member in *members {
+                if let Some(seat) = seat(id, suffix, members) {
+                    listed.seats.insert(member.clone(), seat);
+                }
+            }
+        }
+        listed
+    }
+}
+
+/// The seat that a bridge means, by what follows the interaction in its name.
+fn seat(interaction: InteractionId, suffix: &str, members: &[String]) -> Option<SeenSeat> {
+    match suffix {
+        "h" => Some(SeenSeat::Room(Room::Waiting)),
+        "k" => Some(SeenSeat::Room(Room::Consult)),
+        "m" => Some(SeenSeat::Room(Room::Main)),
+        _ => {
+            let number: u32 = suffix.strip_prefix('l')?.parse().ok()?;
+            let has = |whispers| members.contains(&spying_channel(interaction, number, whispers));
+            // A bridge that has lost its spying channel is no seat.
+            [false, true].into_iter().find(|whispers| has(*whispers)).map(|whispers| SeenSeat::Spy { whispers })
+        }
     }
 }
 
@@ -51,23 +100,7 @@ pub(crate) struct FoundCaller {
     pub(crate) channel: String,
     pub(crate) arrival: Arrival,
     pub(crate) interaction: InteractionId,
-    /// Answered.
-    pub(crate) is_up: bool,
-    /// In the mixing bridge.
-    pub(crate) is_mixed: bool,
-    pub(crate) legs: Vec<FoundLeg>,
-}
-
-/// A leg of such a call.
-#[derive(Debug)]
-pub(crate) struct FoundLeg {
-    pub(crate) id: String,
-    /// The number in its id.
-    pub(crate) number: u32,
-    /// It rings, or was answered.
-    pub(crate) rings: bool,
-    /// For which offer it was answered; none: not yet.
-    answered_for: Option<OfferId>,
+    pub(crate) found: Found,
 }
 
 impl FoundCaller {
@@ -76,43 +109,26 @@ impl FoundCaller {
         let raw = listing.channels.iter().find(|raw| raw.id == channel)?;
         let arrival = inbound(raw)?;
         let interaction = interaction_of(channel, channel_time(channel).unwrap_or(now));
-        let mixing = mixing_bridge(interaction);
-        let members = listing.bridges.iter().find(|bridge| bridge.id == mixing).map(|bridge| &bridge.channels);
-        let legs =
-            listing.channels.iter().filter(|raw| owner_of(&raw.id) == Some(interaction)).filter_map(FoundLeg::of);
-        Some(Self {
-            channel: channel.to_owned(),
-            arrival,
-            interaction,
-            is_up: raw.state == "Up",
-            is_mixed: members.is_some_and(|members| members.iter().any(|member| member == channel)),
+        let main = room_bridge(interaction, Room::Main);
+        let members = listing.bridges.iter().find(|bridge| bridge.id == main).map(|bridge| &bridge.channels);
+        let legs = listing.channels.iter().filter(|raw| owner_of(&raw.id) == Some(interaction)).filter_map(found_leg);
+        let found = Found {
+            is_answered: raw.state == "Up",
+            is_joined: members.is_some_and(|members| members.iter().any(|member| member == channel)),
             legs: legs.collect(),
-        })
-    }
-
-    /// The leg of the current offer: the one that was answered for it, or the last one dialled, if nobody answered it yet.
-    pub(crate) fn leg_of(&self, offer: OfferId) -> Option<&FoundLeg> {
-        let answered = self.legs.iter().find(|leg| leg.answered_for == Some(offer));
-        let last = || self.legs.iter().max_by_key(|leg| leg.number).filter(|leg| leg.answered_for.is_none());
-        answered.or_else(last)
-    }
-
-    /// Whether this leg was answered.
-    pub(crate) fn is_leg_up(&self, channel: &str) -> bool {
-        self.legs.iter().any(|leg| leg.id == channel && leg.answered_for.is_some())
+        };
+        Some(Self { channel: channel.to_owned(), arrival, interaction, found })
     }
 }
 
-impl FoundLeg {
-    fn of(raw: &RawChannel) -> Option<Self> {
-        let number = raw.id.rsplit("-a").next()?.parse().ok()?;
-        let answered_for = match arguments(raw) {
-            Some(Arguments::Leg { offer, .. }) => Some(offer),
-            Some(Arguments::Inbound { .. }) | None => None,
-        };
-        let rings = raw.state == "Ringing" || answered_for.is_some();
-        Some(Self { id: raw.id.clone(), number, rings, answered_for })
-    }
+fn found_leg(raw: &RawChannel) -> Option<FoundLeg> {
+    let number = raw.id.rsplit("-a").next()?.parse().ok()?;
+    let answered_for = match arguments(raw) {
+        Some(Arguments::Leg { offer, .. }) => Some(offer),
+        Some(Arguments::Customer { .. } | Arguments::Inbound { .. }) | None => None,
+    };
+    let rings = raw.state == "Ringing" || answered_for.is_some();
+    Some(FoundLeg { channel: raw.id.clone(), number, rings, answered_for })
 }
 
 /// What a channel in our application was given as arguments.
@@ -133,6 +149,6 @@ pub(crate) fn inbound(channel: &RawChannel) -> Option<Arrival> {
         Arguments::Inbound { trunk, dialled } => {
             Some(Arrival { trunk, dialled, caller: channel.caller.number.clone() })
         }
-        Arguments::Leg { .. } => None,
+        Arguments::Customer { .. } | Arguments::Leg { .. } => None,
     }
 }

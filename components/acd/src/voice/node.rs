@@ -16,10 +16,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use ringdown_acd_core::call::{Call, Input, Order};
+use ringdown_acd_core::conversation::{Conversation, Input, Order};
 use ringdown_acd_core::node::{Liveness, Strangers};
 use ringdown_domain::{InteractionId, TenantId};
-use ringdown_events::{VoiceEffect, VoiceEffectEntry};
+use ringdown_events::{VoiceEffect, VoiceEffectEntry, WantedCustomer};
 use ringdown_redis_store::{ConfigChange, ConfigWatch, StoreError, StreamStart};
 use ringdown_service::Readiness;
 use tokio::sync::mpsc;
@@ -31,6 +31,7 @@ use super::configs::Configs;
 use super::effects::TenantEffect;
 use super::listing::{FoundCaller, Listing};
 use super::recovery::{InteractionNow, Recovered};
+use super::trunks::{Way, ways};
 use super::worker::{CallFacts, Feedback, Worker};
 
 /// How often everything is listed.
@@ -79,7 +80,7 @@ enum CatchUp {
 }
 
 struct Live {
-    call: Call,
+    call: Conversation,
     worker: Worker,
     known_since: Instant,
     /// Effects up to this journal entry are contained in the call.
@@ -203,12 +204,14 @@ impl Node {
         }
     }
 
-    fn adopt(&mut self, call: Call, facts: CallFacts, taken_up_to: u64) -> InteractionId {
+    fn adopt(&mut self, call: Conversation, facts: CallFacts, taken_up_to: u64) -> InteractionId {
         let id = call.interaction;
         self.strangers.claimed(id);
         self.expected.remove(&id);
         let worker = Worker::start(&self.shared, &call, facts, self.feedback.0.clone());
-        self.by_caller.insert(call.caller.clone(), id);
+        if let Some(customer) = call.customer() {
+            self.by_caller.insert(customer.channel.clone(), id);
+        }
         self.calls.insert(id, Live { call, worker, known_since: Instant::now(), taken_up_to, sip_code: None });
         self.count_calls();
         id
@@ -225,7 +228,7 @@ impl Node {
         let before = live.call.clone();
         let orders = live.call.take(now, input);
         for order in &orders {
-            if let Order::FailOffer(_, failure, _) = order {
+            if let Order::FailOffer(_, _, failure, _) = order {
                 self.shared.metrics.leg(failure_name(*failure));
             }
         }
@@ -237,13 +240,41 @@ impl Node {
     fn give(&mut self, id: InteractionId, orders: Vec<Order>) {
         let forget = orders.contains(&Order::Forget);
         let Some(live) = self.calls.get(&id) else { return };
+        let (orders, nowhere) = self.find_ways(live.call.tenant, orders);
         if !live.worker.give(&live.call, orders) {
             log::error!(interaction:% = id; "a call has too many outstanding orders; the listing will repair it");
         }
         if forget && let Some(live) = self.calls.remove(&id) {
-            self.by_caller.remove(&live.call.caller);
+            if let Some(customer) = live.call.customer() {
+                self.by_caller.remove(&customer.channel);
+            }
             self.count_calls();
         }
+        for channel in nowhere {
+            log::info!(interaction:% = id; "no trunk leads to the number that is to be dialled");
+            self.apply(id, Input::NoWay { channel });
+        }
+    }
+
+    /// Finds the trunk for each number that is to be dialled; gives the channels of those to which none leads.
+    fn find_ways(&self, tenant: TenantId, orders: Vec<Order>) -> (Vec<(Order, Option<Way>)>, Vec<String>) {
+        let mut nowhere = Vec::new();
+        let mut found = Vec::with_capacity(orders.len());
+        for order in orders {
+            let Order::DialNumber { number, way, channel, .. } = &order else {
+                found.push((order, None));
+                continue;
+            };
+            let mut ways = self.configs.get(tenant).map(|config| ways(config, number)).unwrap_or_default();
+            let index = usize::try_from(*way).unwrap_or(usize::MAX);
+            if index < ways.len() {
+                let way = ways.swap_remove(index);
+                found.push((order, Some(way)));
+            } else {
+                nowhere.push(channel.clone());
+            }
+        }
+        (found, nowhere)
     }
 
     fn until_deadline(&self) -> Duration {
@@ -286,21 +317,34 @@ impl Node {
             return;
         }
         let (id, input) = match entry.effect.clone() {
-            VoiceEffect::Connect { interaction, offer } => (interaction, Input::Connect { offer }),
-            VoiceEffect::End { interaction, .. } => (interaction, Input::End),
-            VoiceEffect::Withdraw { interaction, offer } => (interaction, Input::Withdraw { offer }),
-            VoiceEffect::Offer { interaction, offer, agent, sip_user, realm, deadline_ms } => {
-                let address = sip_user.map(|user| format!("{user}@{realm}"));
-                (interaction, Input::Offer { offer, agent, address, deadline_ms })
-            }
+            VoiceEffect::Converse { interaction, wanted } => (interaction, Input::Wanted(wanted)),
+            VoiceEffect::SendDigits { interaction, digits } => (interaction, Input::SendDigits { digits }),
         };
         if let Some(later) = self.placing.get_mut(&id) {
             later.push(entry);
             return;
         }
+        self.begin(tenant, id, &input);
         let Some(live) = self.calls.get_mut(&id).filter(|live| entry.seq > live.taken_up_to) else { return };
         live.taken_up_to = entry.seq;
         self.apply(id, input);
+    }
+
+    /// A conversation that begins with us: nobody has called, and somebody is to be.
+    pub(super) fn begin(&mut self, tenant: TenantId, id: InteractionId, input: &Input) {
+        let Input::Wanted(wanted) = input else { return };
+        let is_ours = matches!(wanted.customer, WantedCustomer::Nobody | WantedCustomer::Dialled { .. });
+        if self.calls.contains_key(&id) || !is_ours || wanted.legs.is_empty() {
+            return;
+        }
+        let now = self.shared.life.clock().now();
+        let facts = CallFacts {
+            node: self.shared.config.node.clone(),
+            queue: wanted.queue,
+            caller_number: None,
+            dialled: wanted.shows.clone(),
+        };
+        self.adopt(Conversation::outgoing(tenant, id, now), facts, 0);
     }
 
     fn configured(&mut self, change: ConfigChange) {

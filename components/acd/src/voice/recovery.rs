@@ -1,11 +1,11 @@
 //! What a new owner knows before it does anything: the call records, the state of each interaction, and from which journal
 //! entry on effects are news.
 
-use std::iter::once;
+use std::collections::HashMap;
 
-use ringdown_acd_core::call::{Call, Input};
-use ringdown_domain::{InteractionId, InteractionState, NodeId, TenantId};
-use ringdown_events::{CompiledConfig, InteractionRecord};
+use ringdown_acd_core::conversation::{Conversation, wanted};
+use ringdown_domain::{AgentId, InteractionId, NodeId, TenantId};
+use ringdown_events::{CompiledConfig, InteractionRecord, WantedConversation};
 use ringdown_redis_store::snapshot::{self, Snapshot};
 use ringdown_redis_store::{RedisPool, Retry, StoreError, keys, redis};
 
@@ -13,17 +13,53 @@ use ringdown_redis_store::{RedisPool, Retry, StoreError, keys, redis};
 pub(crate) struct Recovered {
     /// Effects up to this journal entry are contained in the state.
     pub(crate) seq: u64,
-    /// The interactions on this node, with the record of each call that has one.
-    pub(crate) calls: Vec<(InteractionRecord, Option<Call>)>,
+    /// The conversations on this node, with the record of each that has one.
+    pub(crate) calls: Vec<(Family, Option<Conversation>)>,
+}
+
+/// An interaction with a conversation, and the live ones that take part in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Family {
+    /// Whose conversation it is.
+    pub(crate) root: InteractionRecord,
+    /// The others.
+    pub(crate) children: Vec<InteractionRecord>,
+}
+
+impl Family {
+    /// How the conversation is to look. None: somebody is to be rung, and without the configuration nobody can say which phone
+    /// that is: a leg that rings goes on, and an offer without one ends by its time.
+    pub(crate) fn wanted(&self, config: Option<&CompiledConfig>) -> Option<WantedConversation> {
+        let children: Vec<&InteractionRecord> = self.children.iter().collect();
+        let wanted = wanted(&self.root, &children, |agent| address(config?, agent));
+        let rings = wanted.legs.iter().any(|leg| leg.ring_until_ms.is_some());
+        (config.is_some() || !rings).then_some(wanted)
+    }
+}
+
+/// The address of record of an agent's phone.
+fn address(config: &CompiledConfig, agent: AgentId) -> Option<String> {
+    let user = config.agents.get(&agent)?.sip_user.as_ref()?;
+    Some(format!("{user}@{}", config.meta.realm))
 }
 
 /// Reads a tenant's state as far as it is on `node`.
 pub(crate) async fn read(pool: &RedisPool, tenant: TenantId, node: &NodeId) -> Result<Recovered, StoreError> {
     let Snapshot { router, interactions, .. } = snapshot::read(pool, tenant).await?;
-    let ours: Vec<InteractionRecord> =
-        interactions.into_iter().filter(|record| record.node.as_ref() == Some(node)).collect();
+    let ours = families(interactions.into_iter().filter(|record| record.node.as_ref() == Some(node)));
     let records = records(pool, tenant, &ours).await?;
     Ok(Recovered { seq: router.seq, calls: ours.into_iter().zip(records).collect() })
+}
+
+fn families(records: impl Iterator<Item = InteractionRecord>) -> Vec<Family> {
+    let (children, roots): (Vec<_>, Vec<_>) = records.partition(|record| record.parent.is_some());
+    let mut of_root: HashMap<InteractionId, Vec<InteractionRecord>> = HashMap::new();
+    for child in children {
+        if let Some(parent) = child.parent {
+            of_root.entry(parent).or_default().push(child);
+        }
+    }
+    roots.into_iter().map(|root| Family { children: of_root.remove(&root.id).unwrap_or_default(), root }).collect()
 }
 
 /// An interaction, and the journal entry up to which effects are contained in what it says.
@@ -34,11 +70,21 @@ pub(crate) struct InteractionNow {
     /// Up to which entry.
     pub(crate) seq: u64,
     /// None: the router does not know it, or not any more.
-    pub(crate) record: Option<InteractionRecord>,
+    pub(crate) family: Option<Family>,
 }
 
-/// KEYS: router, interaction.
-const ONE: &str = "return {redis.call('HGET', KEYS[1], 'seq'), redis.call('GET', KEYS[2])}";
+/// KEYS: router, interaction. ARGV: what the keys of interactions begin with. Gives the journal's position, the record, and those
+/// of its children.
+const ONE: &str = r"
+local root = redis.call('GET', KEYS[2])
+local answer = {redis.call('HGET', KEYS[1], 'seq'), root, {}}
+if root then
+  for _, child in ipairs(cjson.decode(root).children or {}) do
+    local text = redis.call('GET', ARGV[1] .. child)
+    if text then table.insert(answer[3], text) end
+  end
+end
+return answer";
 
 /// Reads one interaction and the journal's position in one step.
 pub(crate) async fn read_interaction(
@@ -49,22 +95,32 @@ pub(crate) async fn read_interaction(
     let what = "interaction_now";
     let script = redis::Script::new(ONE);
     let names = [keys::router(tenant), keys::interaction(tenant, interaction)];
-    let (seq, text): (Option<u64>, Option<String>) = pool.run_script(what, Retry::Safe, &script, &names, &[]).await?;
-    let unreadable = |error: serde_json::Error| StoreError::Unreadable { what, detail: error.to_string() };
-    let record = text.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?;
-    Ok(InteractionNow { tenant, seq: seq.unwrap_or(0), record })
+    let prefix = keys::interaction_prefix(tenant);
+    let (seq, root, children): (Option<u64>, Option<String>, Vec<String>) =
+        pool.run_script(what, Retry::Safe, &script, &names, &[&prefix]).await?;
+    let read = |text: String| {
+        serde_json::from_str::<InteractionRecord>(&text)
+            .map_err(|error| StoreError::Unreadable { what, detail: error.to_string() })
+    };
+    let family = match root {
+        Some(root) => {
+            Some(Family { root: read(root)?, children: children.into_iter().map(read).collect::<Result<_, _>>()? })
+        }
+        None => None,
+    };
+    Ok(InteractionNow { tenant, seq: seq.unwrap_or(0), family })
 }
 
 async fn records(
     pool: &RedisPool,
     tenant: TenantId,
-    interactions: &[InteractionRecord],
-) -> Result<Vec<Option<Call>>, StoreError> {
-    let mut records = Vec::with_capacity(interactions.len());
-    for chunk in interactions.chunks(500) {
+    families: &[Family],
+) -> Result<Vec<Option<Conversation>>, StoreError> {
+    let mut records = Vec::with_capacity(families.len());
+    for chunk in families.chunks(500) {
         let mut cmd = redis::cmd("MGET");
-        for interaction in chunk {
-            cmd.arg(keys::call(tenant, interaction.id));
+        for family in chunk {
+            cmd.arg(keys::call(tenant, family.root.id));
         }
         let texts: Vec<Option<String>> = pool.run("call_records", Retry::Safe, &cmd).await?;
         records.extend(texts.into_iter().map(|text| text.and_then(|text| parse(&text))));
@@ -73,35 +129,8 @@ async fn records(
 }
 
 /// An unreadable record (of another version) is none: the listing and the interaction's state say the rest.
-fn parse(text: &str) -> Option<Call> {
+fn parse(text: &str) -> Option<Conversation> {
     serde_json::from_str(text).inspect_err(|error| log::warn!(error:% = error; "a call record is not readable")).ok()
-}
-
-/// What the state of an interaction says to its call, as the effects would have.
-pub(crate) fn inputs(record: &InteractionRecord, call: &Call, config: Option<&CompiledConfig>) -> Vec<Input> {
-    // That there is a record is the router's answer to its creation.
-    let created = Input::Created { refused: None };
-    match &record.state {
-        InteractionState::Waiting => once(created).chain(withdrawn(call, None)).collect(),
-        InteractionState::Offered { agent, offer, deadline_ms } => {
-            let mut inputs: Vec<Input> = once(created).chain(withdrawn(call, Some(*offer))).collect();
-            // Without the configuration nobody can say which phone it is: a leg that rings goes on, and an offer without one
-            // ends by its time.
-            let Some(config) = config else { return inputs };
-            let user = config.agents.get(agent).and_then(|agent| agent.sip_user.clone());
-            let address = user.map(|user| format!("{user}@{}", config.meta.realm));
-            inputs.push(Input::Offer { offer: *offer, agent: *agent, address, deadline_ms: *deadline_ms });
-            inputs
-        }
-        InteractionState::Connected { offer, .. } => vec![Input::Connect { offer: *offer }],
-        InteractionState::Ended { .. } => vec![Input::End],
-    }
-}
-
-/// A leg for an offer that is not the current one is withdrawn.
-fn withdrawn(call: &Call, current: Option<ringdown_domain::OfferId>) -> Option<Input> {
-    let leg = call.leg().filter(|leg| Some(leg.offer) != current)?;
-    Some(Input::Withdraw { offer: leg.offer })
 }
 
 /// The interaction of a caller's channel: the same each time, so that a call adopted twice is one call.

@@ -1,4 +1,4 @@
-//! Carries out the orders of one call: those to Asterisk in their order, those to the router in theirs, side by side.
+//! Carries out the orders of one conversation: those to Asterisk in their order, those to the router in theirs, side by side.
 //!
 //! The call record is written before the orders to Asterisk that need it there: what a successor finds is then at most ahead
 //! of what was done, and doing it again does nothing. What a listing shows anyhow (a phone rings, was answered, waits with
@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringdown_acd_core::call::{CONGESTION, Call, Input, LegEnd, NORMAL_CLEARING, Order};
+use ringdown_acd_core::conversation::{CONGESTION, Conversation, Input, LegEnd, NORMAL_CLEARING, Order, Room};
 use ringdown_domain::{
     CommandId, Delivery, InteractionId, InteractionState, Media, NodeId, PhoneNumber, QueueId, TimestampMs,
 };
@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::ari::{AriError, Dialling};
-use super::recovery::{self, InteractionNow};
+use super::recovery::{self, Family, InteractionNow};
+use super::trunks::Way;
 
 /// Orders on their way to one call's workers: a call has a handful at a time.
 const ORDERS: usize = 64;
@@ -50,16 +51,32 @@ pub(crate) enum Feedback {
     Interaction { interaction: InteractionId, now: Box<InteractionNow> },
 }
 
+/// Orders to Asterisk that were given together.
+#[derive(Debug)]
+struct Batch {
+    /// The conversation after the input they follow from.
+    call: Conversation,
+    /// Whether that is to be written first.
+    record: bool,
+    /// The trunk of each number that is dialled, else none.
+    orders: Vec<(Order, Option<Way>)>,
+}
+
 /// The way to one call's workers.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    media: mpsc::Sender<(Call, bool, Vec<Order>)>,
+    media: mpsc::Sender<Batch>,
     router: mpsc::Sender<Order>,
 }
 
 impl Worker {
     /// Starts the two tasks of a call; they end when this is dropped and their orders are done.
-    pub(crate) fn start(shared: &Shared, call: &Call, facts: CallFacts, feedback: mpsc::Sender<Feedback>) -> Self {
+    pub(crate) fn start(
+        shared: &Shared,
+        call: &Conversation,
+        facts: CallFacts,
+        feedback: mpsc::Sender<Feedback>,
+    ) -> Self {
         let (media, media_orders) = mpsc::channel(ORDERS);
         let (router, router_orders) = mpsc::channel(ORDERS);
         let work = Work { shared: shared.clone(), call: call.clone(), facts, feedback };
@@ -70,55 +87,79 @@ impl Worker {
         Self { media, router }
     }
 
-    /// Hands orders over. `false` when the call has more outstanding than it may: its record and the listing remain.
-    pub(crate) fn give(&self, call: &Call, orders: Vec<Order>) -> bool {
-        let record = orders.iter().any(|order| needs_record(call, order));
-        let (to_router, to_media): (Vec<Order>, Vec<Order>) = orders.into_iter().partition(is_for_router);
-        let media = (!record && to_media.is_empty()) || self.media.try_send((call.clone(), record, to_media)).is_ok();
-        to_router.into_iter().all(|order| self.router.try_send(order).is_ok()) && media
+    /// Hands orders over, each number to be dialled with its trunk. `false` when the call has more outstanding than it may: its
+    /// record and the listing remain.
+    pub(crate) fn give(&self, call: &Conversation, orders: Vec<(Order, Option<Way>)>) -> bool {
+        let record = orders.iter().any(|(order, _)| needs_record(call, order));
+        let (to_router, to_media): (Vec<_>, Vec<_>) = orders.into_iter().partition(|(order, _)| is_for_router(order));
+        let batch = Batch { call: call.clone(), record, orders: to_media };
+        let media = (!record && batch.orders.is_empty()) || self.media.try_send(batch).is_ok();
+        to_router.into_iter().all(|(order, _)| self.router.try_send(order).is_ok()) && media
     }
 }
 
 /// Whether a successor must find what this order follows from: that the call is there, which leg was dialled for which
-/// offer, who was joined, how it ended. A record that says how it ended goes away by itself.
-const fn needs_record(call: &Call, order: &Order) -> bool {
+/// offer, who was seated where, how it ended. A record that says how it ended goes away by itself.
+const fn needs_record(call: &Conversation, order: &Order) -> bool {
     match order {
-        Order::Create
+        Order::BeginTrack(_)
+        | Order::Create
         | Order::Dial { .. }
+        | Order::DialNumber { .. }
         | Order::EndInteraction(..)
-        | Order::HangUpCaller(_)
+        | Order::EndTrack(_)
+        | Order::HangUpCustomer(..)
         | Order::HangUpLeg(_)
-        | Order::Join(_) => true,
+        | Order::PauseTrack(_)
+        | Order::Seat { .. }
+        | Order::Spy { .. } => true,
         Order::Forget => call.reported().is_none(),
-        Order::AcceptOffer(_)
-        | Order::AnswerWithMusic
+        Order::AcceptOffer(..)
+        | Order::AnswerCustomer
+        | Order::AnswerWithMusic(_)
+        | Order::EndLeg(..)
+        | Order::EndSpying { .. }
         | Order::FailOffer(..)
+        | Order::Mute { .. }
         | Order::RemoveBridges
-        | Order::RingOffer(_) => false,
+        | Order::RingOffer(..)
+        | Order::Ringback { .. }
+        | Order::SendDigits { .. } => false,
     }
 }
 
 const fn is_for_router(order: &Order) -> bool {
     match order {
-        Order::AcceptOffer(_)
+        Order::AcceptOffer(..)
+        | Order::AnswerCustomer
         | Order::Create
         | Order::EndInteraction(..)
+        | Order::EndLeg(..)
         | Order::FailOffer(..)
-        | Order::RingOffer(_) => true,
-        Order::AnswerWithMusic
+        | Order::RingOffer(..) => true,
+        Order::AnswerWithMusic(_)
+        | Order::BeginTrack(_)
         | Order::Dial { .. }
+        | Order::DialNumber { .. }
+        | Order::EndSpying { .. }
+        | Order::EndTrack(_)
         | Order::Forget
-        | Order::HangUpCaller(_)
+        | Order::HangUpCustomer(..)
         | Order::HangUpLeg(_)
-        | Order::Join(_)
-        | Order::RemoveBridges => false,
+        | Order::Mute { .. }
+        | Order::PauseTrack(_)
+        | Order::RemoveBridges
+        | Order::Ringback { .. }
+        | Order::Seat { .. }
+        | Order::SendDigits { .. }
+        | Order::Spy { .. } => false,
     }
 }
 
 #[derive(Clone)]
 struct Work {
     shared: Shared,
-    call: Call,
+    call: Conversation,
     facts: CallFacts,
     feedback: mpsc::Sender<Feedback>,
 }
@@ -126,29 +167,29 @@ struct Work {
 impl Work {
     /// Answering with music takes four requests, and a phone need not wait for them: it rings beside. What moves the caller
     /// elsewhere waits.
-    async fn media(self, mut orders: mpsc::Receiver<(Call, bool, Vec<Order>)>) {
+    async fn media(self, mut batches: mpsc::Receiver<Batch>) {
         let mut music = JoinSet::new();
-        while let Some((call, record, list)) = orders.recv().await {
+        while let Some(Batch { call, record, orders }) = batches.recv().await {
             if record {
-                let forget = list.contains(&Order::Forget);
+                let forget = orders.iter().any(|(order, _)| *order == Order::Forget);
                 self.write_record(&call, forget || call.is_over() || call.reported().is_some()).await;
             }
-            for order in list {
+            for (order, way) in orders {
                 if !is_about_leg_only(&order) {
                     finish(&mut music).await;
                 }
-                if order == Order::AnswerWithMusic {
+                if let Order::AnswerWithMusic(_) = order {
                     let (work, call) = (self.clone(), call.clone());
-                    music.spawn(async move { work.carry_out(&call, &order).await });
+                    music.spawn(async move { work.carry_out(&call, &order, None).await });
                 } else {
-                    self.carry_out(&call, &order).await;
+                    self.carry_out(&call, &order, way.as_ref()).await;
                 }
             }
         }
         finish(&mut music).await;
     }
 
-    async fn write_record(&self, call: &Call, ends: bool) {
+    async fn write_record(&self, call: &Conversation, ends: bool) {
         // A successor's record is not overwritten. What follows is not held up by a Redis that is away: within the lease's life the
         // agent of a caller who left is still freed; the record is written with the next change.
         let written = tokio::time::timeout(RECORD_LIMIT, self.set_record(call, ends));
@@ -163,7 +204,7 @@ impl Work {
         }
     }
 
-    async fn set_record(&self, call: &Call, ends: bool) -> Result<(), StoreError> {
+    async fn set_record(&self, call: &Conversation, ends: bool) -> Result<(), StoreError> {
         let text = serde_json::to_string(call).expect("a call has string keys only");
         let mut cmd = redis::cmd("SET");
         let expiry_s = if ends { RECORD_KEPT_S } else { RECORD_LIVES_S };
@@ -173,11 +214,11 @@ impl Work {
     }
 
     /// One order to Asterisk, with its tries.
-    async fn carry_out(&self, call: &Call, order: &Order) {
+    async fn carry_out(&self, call: &Conversation, order: &Order, way: Option<&Way>) {
         let mut tries = 0;
         loop {
             let started = Instant::now();
-            let (what, result) = self.ask(call, order).await;
+            let (what, result) = self.ask(call, order, way).await;
             let label = match &result {
                 Ok(()) => "ok",
                 Err(AriError::Away { .. }) => "away",
@@ -206,55 +247,110 @@ impl Work {
         }
     }
 
-    async fn ask(&self, call: &Call, order: &Order) -> (&'static str, Result<(), AriError>) {
-        let ari = &self.shared.ari;
+    async fn ask(
+        &self,
+        call: &Conversation,
+        order: &Order,
+        way: Option<&Way>,
+    ) -> (&'static str, Result<(), AriError>) {
+        let (ari, id) = (&self.shared.ari, call.interaction);
         match order {
-            Order::AnswerWithMusic => ("answer_with_music", {
-                match ari.answer(&call.caller).await {
-                    Ok(()) => ari.hold(call.interaction, &call.caller).await,
+            Order::AnswerWithMusic(channel) => ("answer_with_music", {
+                match ari.answer(channel).await {
+                    Ok(()) => ari.seat(id, Room::Waiting, std::slice::from_ref(channel)).await,
                     Err(error) => Err(error),
                 }
             }),
-            Order::Dial { channel, offer, address, ring_ms } => {
-                let leg = Dialling {
-                    tenant: call.tenant,
-                    interaction: call.interaction,
-                    offer: *offer,
-                    channel,
-                    caller: &call.caller,
-                    address,
-                    ring_ms: *ring_ms,
-                };
-                ("dial", ari.dial(&leg).await)
-            }
-            Order::HangUpCaller(cause) => ("hang_up", ari.hang_up(&call.caller, *cause).await),
+            Order::BeginTrack(track) => ("record", ari.begin_track(call, track).await),
+            Order::PauseTrack(track) => ("pause_recording", ari.pause_track(call, track).await),
+            Order::EndTrack(track) => ("end_recording", ari.end_track(call, track).await),
+            Order::Dial { .. } | Order::DialNumber { .. } => ("dial", self.dial(call, order, way).await),
+            Order::EndSpying { number } => ("end_spying", ari.end_spying(id, *number).await),
+            Order::HangUpCustomer(channel, cause) => ("hang_up", ari.hang_up(channel, *cause).await),
             Order::HangUpLeg(channel) => ("hang_up", ari.hang_up(channel, NORMAL_CLEARING).await),
-            Order::Join(channel) => ("join", ari.join(call.interaction, &call.caller, channel).await),
-            Order::RemoveBridges => ("remove_bridges", ari.remove_bridges(call.interaction).await),
-            Order::AcceptOffer(_)
+            Order::Mute { channel, muted } => ("mute", ari.mute(channel, *muted).await),
+            Order::RemoveBridges => ("remove_bridges", ari.remove_bridges(id).await),
+            Order::Ringback { room, on } => ("ringback", ari.ringback(id, *room, *on).await),
+            Order::Seat { room, channels } => ("seat", ari.seat(id, *room, channels).await),
+            Order::SendDigits { channel, digits } => ("send_digits", ari.send_digits(channel, digits).await),
+            Order::Spy { channel, number, on, whispers } => {
+                ("spy", ari.spy(id, *number, channel, on, *whispers).await)
+            }
+            Order::AcceptOffer(..)
+            | Order::AnswerCustomer
             | Order::Create
             | Order::EndInteraction(..)
+            | Order::EndLeg(..)
             | Order::FailOffer(..)
             | Order::Forget
-            | Order::RingOffer(_) => ("nothing", Ok(())),
+            | Order::RingOffer(..) => ("nothing", Ok(())),
         }
+    }
+
+    async fn dial(&self, call: &Conversation, order: &Order, way: Option<&Way>) -> Result<(), AriError> {
+        let customer = call.customer().map(|customer| customer.channel.as_str());
+        let endpoint;
+        let mut leg = Dialling {
+            tenant: call.tenant,
+            interaction: call.interaction,
+            leg: None,
+            channel: "",
+            endpoint: "",
+            originator: None,
+            caller_id: None,
+            ring_ms: 0,
+            auto_answer: false,
+        };
+        match order {
+            Order::Dial { channel, leg: offer, address, ring_ms, auto_answer } => {
+                endpoint = format!("PJSIP/registrar/sip:{address}");
+                // Whom an agent calls shows on the agent's own phone.
+                let dialled = self.facts.dialled.as_ref().map(PhoneNumber::as_str);
+                leg = Dialling {
+                    leg: Some(*offer),
+                    channel,
+                    endpoint: &endpoint,
+                    originator: customer,
+                    caller_id: if customer.is_none() { dialled } else { None },
+                    ring_ms: *ring_ms,
+                    auto_answer: *auto_answer,
+                    ..leg
+                };
+            }
+            Order::DialNumber { channel, leg: offer, ring_ms, .. } => {
+                let Some(way) = way else { return Ok(()) };
+                leg = Dialling {
+                    leg: *offer,
+                    channel,
+                    endpoint: &way.endpoint,
+                    caller_id: way.caller_id.as_deref(),
+                    ring_ms: *ring_ms,
+                    ..leg
+                };
+            }
+            _ => return Ok(()),
+        }
+        self.shared.ari.dial(&leg).await
     }
 
     /// What an order that Asterisk refuses means. A leg that cannot be dialled is a leg that is gone; the rest is found by the
     /// listing.
-    async fn failed(&self, call: &Call, order: &Order) {
-        if let Order::Dial { channel, .. } = order {
+    async fn failed(&self, call: &Conversation, order: &Order) {
+        if let Order::Dial { channel, .. } | Order::DialNumber { channel, .. } = order {
             let at_ms = self.shared.life.clock().now();
-            let input = Input::LegGone { channel: channel.clone(), end: LegEnd::default(), at_ms };
+            let input = Input::Gone { channel: channel.clone(), end: LegEnd::default(), at_ms };
             self.tell(call.interaction, input).await;
         }
     }
 
-    /// Whether two legs were joined decides who has had the call.
-    async fn done(&self, call: &Call, order: &Order, done: bool) {
-        if let (Order::Join(_), Some(offer)) = (order, call.joined()) {
-            self.tell(call.interaction, Input::Joined { offer, done }).await;
-        }
+    /// Whether channels were joined decides who has had the call.
+    async fn done(&self, call: &Conversation, order: &Order, done: bool) {
+        let channels = match order {
+            Order::Seat { channels, .. } => channels.clone(),
+            Order::Spy { channel, .. } => vec![channel.clone()],
+            _ => return,
+        };
+        self.tell(call.interaction, Input::Seated { channels, done }).await;
     }
 
     async fn router(self, mut orders: mpsc::Receiver<Order>) {
@@ -270,8 +366,8 @@ impl Work {
             let input = match (&order, answer) {
                 (_, None) => None,
                 (Order::Create, Some(answer)) => Some(Input::Created { refused: refusal_cause(&answer) }),
-                (Order::AcceptOffer(offer), Some(answer)) => {
-                    Some(Input::Accepted { offer: *offer, accepted: answer.is_ok() })
+                (Order::AcceptOffer(_, leg), Some(answer)) => {
+                    Some(Input::Accepted { leg: *leg, accepted: answer.is_ok() })
                 }
                 (_, Some(_)) => None,
             };
@@ -287,8 +383,8 @@ impl Work {
         let interaction = self.call.interaction;
         while self.shared.fence.holds() {
             match recovery::read_interaction(&self.shared.pool, self.call.tenant, interaction).await {
-                Ok(InteractionNow { record: Some(record), .. })
-                    if matches!(record.state, InteractionState::Ended { .. }) =>
+                Ok(InteractionNow { family: Some(Family { root, .. }), .. })
+                    if matches!(root.state, InteractionState::Ended { .. }) =>
                 {
                     return self.tell(interaction, Input::Created { refused: Some(NORMAL_CLEARING) }).await;
                 }
@@ -302,24 +398,29 @@ impl Work {
     }
 
     fn command(&self, order: &Order) -> Option<Command> {
-        let interaction = self.call.interaction;
+        let own = self.call.interaction;
         match order {
-            Order::AcceptOffer(offer) => Some(Command::AcceptOffer { interaction, offer: *offer }),
+            Order::AcceptOffer(interaction, offer) => {
+                Some(Command::AcceptOffer { interaction: *interaction, offer: *offer })
+            }
+            Order::AnswerCustomer => Some(Command::AnswerCustomer { interaction: own }),
             Order::Create => Some(Command::CreateInteraction(self.new_interaction())),
             Order::EndInteraction(reason, at_ms) => {
-                Some(Command::EndInteraction { interaction, reason: *reason, at_ms: Some(*at_ms) })
+                Some(Command::EndInteraction { interaction: own, reason: *reason, at_ms: Some(*at_ms) })
             }
-            Order::FailOffer(offer, failure, sip_code) => {
-                Some(Command::FailOffer { interaction, offer: *offer, failure: *failure, sip_code: *sip_code })
+            Order::EndLeg(interaction, leg, at_ms) => {
+                Some(Command::EndLeg { interaction: *interaction, leg: *leg, at_ms: *at_ms })
             }
-            Order::RingOffer(offer) => Some(Command::RingOffer { interaction, offer: *offer }),
-            Order::AnswerWithMusic
-            | Order::Dial { .. }
-            | Order::Forget
-            | Order::HangUpCaller(_)
-            | Order::HangUpLeg(_)
-            | Order::Join(_)
-            | Order::RemoveBridges => None,
+            Order::FailOffer(interaction, offer, failure, sip_code) => Some(Command::FailOffer {
+                interaction: *interaction,
+                offer: *offer,
+                failure: *failure,
+                sip_code: *sip_code,
+            }),
+            Order::RingOffer(interaction, offer) => {
+                Some(Command::RingOffer { interaction: *interaction, offer: *offer })
+            }
+            _ => None,
         }
     }
 
@@ -383,7 +484,7 @@ impl Work {
 }
 
 const fn is_about_leg_only(order: &Order) -> bool {
-    matches!(order, Order::Dial { .. } | Order::HangUpLeg(_))
+    matches!(order, Order::Dial { .. } | Order::DialNumber { .. } | Order::HangUpLeg(_))
 }
 
 async fn finish(music: &mut JoinSet<()>) {

@@ -23,6 +23,9 @@ pub struct ConfigMeta {
     pub compiled_at_ms: TimestampMs,
     /// Entries per part (`agents`, `queues`, ...), for a reader to check that it has them all.
     pub counts: BTreeMap<String, u64>,
+    /// How outside numbers are dialled, the longest prefix first, at most 200; none: over any trunk that has a destination.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound: Vec<OutboundRouteConfig>,
 }
 
 /// The whole configuration of a tenant.
@@ -157,6 +160,30 @@ pub struct TrunkConfig {
     /// How the carrier writes numbers.
     #[serde(default)]
     pub numbers: NumberPlan,
+    /// Where calls over this trunk go: an address with or without a port, as `192.0.2.7:5060`; none: calls only come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// The number that calls over it show unless their route says another; none: the carrier's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<String>,
+}
+
+/// How outside numbers are dialled. Of the routes whose prefix fits, the one with the longest is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboundRouteConfig {
+    /// What the number begins with, as `+49`; empty: every number.
+    pub prefix: String,
+    /// Taken off the front before it is dialled.
+    #[serde(default)]
+    pub strip: String,
+    /// Put before what is left.
+    #[serde(default)]
+    pub prepend: String,
+    /// The trunks, the first choice first; a further one is tried when one fails. 1 to 8.
+    pub trunks: Vec<TrunkId>,
+    /// The number that is shown; none: the trunk's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<String>,
 }
 
 /// What the registrar needs to check a phone. Never a password.

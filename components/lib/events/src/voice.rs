@@ -51,6 +51,9 @@ pub struct WantedConversation {
     /// The queue it belongs to: its music, prompts and caller id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueId>,
+    /// In a conversation that begins with us: the number that its own agent's phone shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows: Option<PhoneNumber>,
 }
 
 /// The customer's place in a conversation.

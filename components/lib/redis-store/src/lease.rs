@@ -153,8 +153,13 @@ impl Lease {
         self.mark_lost();
         let script = Script::new(RELEASE);
         let keys = [self.keys.lease.clone()];
-        let _released: i64 = pool.run_script("lease_release", Retry::Safe, &script, &keys, &[&self.value]).await?;
-        Ok(())
+        let args = [self.value.as_str()];
+        let released = pool.run_script::<i64>("lease_release", Retry::Safe, &script, &keys, &args);
+        // After its own time it is over anyway: a process that stops while Redis is away waits no longer.
+        match tokio::time::timeout(self.ttl, released).await {
+            Ok(released) => released.map(drop),
+            Err(_late) => Err(StoreError::Unknown { what: "lease_release", detail: "no answer in its time".to_owned() }),
+        }
     }
 
     /// Never believe this lease again.

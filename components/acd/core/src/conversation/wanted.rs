@@ -25,7 +25,9 @@ pub fn wanted(
     } else {
         std::iter::once(root).chain(children.iter().copied()).filter_map(|record| leg(record, &address)).collect()
     };
-    WantedConversation { customer, legs, recording: root.recording, queue: root.queue }
+    let is_ours = matches!(customer, WantedCustomer::Dialled { .. } | WantedCustomer::Nobody);
+    let shows = root.called.clone().filter(|_| is_ours);
+    WantedConversation { customer, legs, recording: root.recording, queue: root.queue, shows }
 }
 
 fn customer(root: &InteractionRecord, children: &[&InteractionRecord]) -> WantedCustomer {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ringdown_acd_core::call::{CONGESTION, Call, Input, LegEnd, NORMAL_CLEARING};
+use ringdown_acd_core::conversation::{CONGESTION, Conversation, Input, LegEnd, NORMAL_CLEARING};
 use ringdown_domain::{InteractionId, NumberPlan, TimestampMs};
 use ringdown_events::{CompiledConfig, RouteConfig};
 use ringdown_service::HeldBack;
 
 use super::Node;
-use crate::voice::ari::owner_of;
+use crate::voice::ari::{is_serving, owner_of};
 use crate::voice::event::{Arrival, Event, Happening};
 use crate::voice::recovery::interaction_of;
 use crate::voice::worker::{CallFacts, channel_time};
@@ -30,27 +30,33 @@ impl Node {
             self.leg_event(id, event.channel, at_ms, event.what);
         } else if let Some(id) = self.by_caller.get(&event.channel).copied() {
             match event.what {
-                Happening::Gone { .. } | Happening::Left => self.apply(id, Input::CallerGone { at_ms }),
+                Happening::Gone { .. } | Happening::Left => {
+                    self.apply(id, Input::Gone { channel: event.channel, end: LegEnd::default(), at_ms });
+                }
                 Happening::Arrived(_)
                 | Happening::HangupRequested { .. }
-                | Happening::LegAnswered
+                | Happening::Answered
                 | Happening::Ringing => {}
             }
         }
     }
 
     fn leg_event(&mut self, id: InteractionId, channel: String, at_ms: TimestampMs, what: Happening) {
+        if is_serving(&channel) {
+            // It ends with the channel it serves.
+            return;
+        }
         if !self.calls.contains_key(&id) {
             // One whose call may still be taken in is met by the listing.
             let may_be_ours = self.strangers.is_expected(id) || self.placing.contains_key(&id);
-            if what == Happening::LegAnswered && !may_be_ours && !self.configs.is_partly_blind() {
+            if what == Happening::Answered && !may_be_ours && !self.configs.is_partly_blind() {
                 self.hang_up_strangers(vec![channel]);
             }
             return;
         }
         match what {
-            Happening::Ringing => self.apply(id, Input::LegRinging { channel }),
-            Happening::LegAnswered => self.apply(id, Input::LegAnswered { channel }),
+            Happening::Ringing => self.apply(id, Input::Ringing { channel }),
+            Happening::Answered => self.apply(id, Input::Answered { channel }),
             Happening::HangupRequested { sip_code } => {
                 if let Some(live) = self.calls.get_mut(&id).filter(|_| sip_code.is_some()) {
                     live.sip_code = sip_code;
@@ -59,7 +65,7 @@ impl Node {
             Happening::Gone { cause, sip_code } => {
                 let named = self.calls.get_mut(&id).and_then(|live| live.sip_code.take());
                 let end = LegEnd { sip_code: sip_code.or(named), cause };
-                self.apply(id, Input::LegGone { channel, end, at_ms });
+                self.apply(id, Input::Gone { channel, end, at_ms });
             }
             Happening::Arrived(_) | Happening::Left => {}
         }
@@ -104,7 +110,7 @@ impl Node {
             caller_number: plan.caller(&arrival.caller),
             dialled: route.did.parse().ok(),
         };
-        let (call, orders) = Call::arrived(config.meta.tenant, id, channel, at_ms);
+        let (call, orders) = Conversation::arrived(config.meta.tenant, id, channel, at_ms);
         self.adopt(call, facts, 0);
         self.give(id, orders);
     }
@@ -127,7 +133,7 @@ const fn kind(what: &Happening) -> &'static str {
         Happening::Gone { .. } => "gone",
         Happening::HangupRequested { .. } => "hangup_requested",
         Happening::Left => "left",
-        Happening::LegAnswered => "leg_answered",
+        Happening::Answered => "leg_answered",
         Happening::Ringing => "ringing",
     }
 }

@@ -1,19 +1,17 @@
 //! What listings of Asterisk's channels and bridges change: lost events are caught up with, strangers met, what nobody
 //! claims is ended.
 
-use std::collections::{HashMap, HashSet};
-
-use ringdown_acd_core::call::{Input, LegStage, Listed};
+use ringdown_acd_core::conversation::{CustomerStage, Input, LegStage, Listed};
 use ringdown_acd_core::node::{ListedChannel, ListedNode, Owner, StrangerOrder};
-use ringdown_domain::{EndReason, InteractionId};
+use ringdown_domain::{EndReason, InteractionId, TimestampMs};
 use ringdown_events::Command;
 
 use super::arrivals::UNALLOCATED;
 use super::errands::send;
 use super::{CatchUp, Node, Report};
-use crate::voice::ari::owner_of;
+use crate::voice::ari::{is_serving, owner_of};
 use crate::voice::event::RawChannel;
-use crate::voice::listing::{Listing, inbound, look};
+use crate::voice::listing::{Listing, Seen, inbound};
 use crate::voice::recovery::interaction_of;
 use crate::voice::worker::channel_time;
 
@@ -44,12 +42,11 @@ impl Node {
         for channel in &listing.channels {
             self.catch_up_leg(channel);
         }
-        let channels: HashSet<&str> = listing.channels.iter().map(|channel| channel.id.as_str()).collect();
-        let bridges: HashMap<&str, &[String]> =
-            listing.bridges.iter().map(|bridge| (bridge.id.as_str(), bridge.channels.as_slice())).collect();
+        let age = u64::try_from(listing.taken.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let taken_at_ms = TimestampMs(self.shared.life.clock().now().0.saturating_sub(age));
+        let seen = Seen::new(&listing, taken_at_ms);
         let known = self.calls.iter().filter(|(_, live)| live.known_since < listing.taken);
-        let inputs: Vec<(InteractionId, Listed)> =
-            known.map(|(id, live)| (*id, look(&live.call, &channels, &bridges))).collect();
+        let inputs: Vec<(InteractionId, Listed)> = known.map(|(id, live)| (*id, seen.of(&live.call))).collect();
         for (id, listed) in inputs {
             self.apply(id, Input::Listed(listed));
         }
@@ -59,14 +56,20 @@ impl Node {
     /// A leg is further than we heard: its event was lost.
     fn catch_up_leg(&mut self, channel: &RawChannel) {
         let Some(id) = owner_of(&channel.id) else { return };
-        let stage = self.calls.get(&id).and_then(|live| live.call.leg()).filter(|leg| leg.channel == channel.id);
-        let Some(stage) = stage.map(|leg| leg.stage) else { return };
+        let Some(live) = self.calls.get(&id) else { return };
+        let stage = live.call.leg(&channel.id).map(|leg| leg.stage);
+        let customer = live.call.customer().filter(|customer| customer.channel == channel.id);
+        let (dials, rings) = match (stage, customer.map(|customer| customer.stage)) {
+            (Some(LegStage::Dialling), _) | (None, Some(CustomerStage::Dialling)) => (true, false),
+            (Some(LegStage::Ringing), _) | (None, Some(CustomerStage::Ringing)) => (false, true),
+            _ => return,
+        };
         let in_stasis = channel.state == "Up" && channel.dialplan.app_name == "Stasis";
-        if stage == LegStage::Dialling && (channel.state == "Ringing" || in_stasis) {
-            self.apply(id, Input::LegRinging { channel: channel.id.clone() });
+        if dials && (channel.state == "Ringing" || in_stasis) {
+            self.apply(id, Input::Ringing { channel: channel.id.clone() });
         }
-        if matches!(stage, LegStage::Dialling | LegStage::Ringing) && in_stasis {
-            self.apply(id, Input::LegAnswered { channel: channel.id.clone() });
+        if (dials || rings) && in_stasis {
+            self.apply(id, Input::Answered { channel: channel.id.clone() });
         }
     }
 
@@ -106,12 +109,9 @@ impl Node {
         if let Some(interaction) = owner_of(id) {
             // One whose caller is being placed waits for that.
             let is_awaited = self.placing.contains_key(&interaction);
-            let leg = self.calls.get(&interaction).and_then(|live| live.call.leg());
-            return ListedChannel {
-                id,
-                owner: Owner::Leg(interaction),
-                is_known: is_awaited || leg.is_some_and(|leg| leg.channel == id),
-            };
+            let known = |live: &super::Live| live.call.knows(id) || is_serving(id);
+            let is_known = is_awaited || self.calls.get(&interaction).is_some_and(known);
+            return ListedChannel { id, owner: Owner::Leg(interaction), is_known };
         }
         let owner = inbound(channel).map_or(Owner::Other, |arrival| {
             let arrived = channel_time(id).unwrap_or_else(|| self.shared.life.clock().now());

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringdown_acd_core::call::{Call, FoundCall, Input, Leg, LegStage, NORMAL_CLEARING, Order};
+use ringdown_acd_core::conversation::{Conversation, Input, LegStage, NORMAL_CLEARING, Order};
 use ringdown_acd_core::node::{Liveness, Strangers};
-use ringdown_domain::{AgentId, InteractionId, InteractionState, OfferId, TenantId, TimestampMs};
+use ringdown_domain::{CustomerSide, InteractionId, InteractionState, TenantId};
 use ringdown_events::InteractionRecord;
 use ringdown_redis_store::{ConfigReader, Retry, StoreError, StreamStart, keys, newest_stream_id, redis};
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use crate::voice::Shared;
 use crate::voice::configs::Configs;
 use crate::voice::effects;
 use crate::voice::listing::{FoundCaller, Listing};
-use crate::voice::recovery::{self, InteractionNow, Recovered};
+use crate::voice::recovery::{self, Family, InteractionNow, Recovered};
 use crate::voice::worker::{CallFacts, RECORD_KEPT_S};
 
 impl Node {
@@ -107,38 +107,46 @@ impl Node {
         self.configs.state_read(tenant);
         self.taken_up_to.insert(tenant, state.seq);
         self.follow_tenant(tenant, effects);
-        for (record, call) in state.calls {
-            if self.calls.contains_key(&record.id) {
+        for (family, call) in state.calls {
+            if self.calls.contains_key(&family.root.id) {
                 // Taken in from a listing while the rest could not be read.
                 continue;
             }
             match call {
-                Some(call) => self.take_over(call, &record, state.seq),
+                Some(call) => self.take_over(call, &family, state.seq),
+                // Nobody called: what is wanted says all there is.
+                None if family.root.customer != CustomerSide::Here => self.follow_state(tenant, &family),
                 None => {
-                    self.strangers.expect(record.id);
-                    self.expected.insert(record.id, tenant);
+                    self.strangers.expect(family.root.id);
+                    self.expected.insert(family.root.id, tenant);
                 }
             }
         }
     }
 
-    fn take_over(&mut self, call: Call, record: &InteractionRecord, seq: u64) {
-        let reported = call.reported();
-        let facts = self.facts(record);
+    fn take_over(&mut self, call: Conversation, family: &Family, seq: u64) {
+        let (reported, tenant) = (call.reported(), call.tenant);
+        let facts = self.facts(&family.root);
         let id = self.adopt(call, facts, seq);
         if let Some(end) = reported {
             // Told before, and maybe lost with the process that told it; the router takes it once.
             self.give(id, vec![Order::EndInteraction(end.reason, end.at_ms)]);
         }
-        self.follow_state(id, record);
+        self.follow_state(tenant, family);
     }
 
-    /// Feeds what the state of an interaction says to its call, as the effects would have.
-    fn follow_state(&mut self, id: InteractionId, record: &InteractionRecord) {
-        let Some(live) = self.calls.get(&id) else { return };
-        let config = self.configs.get(live.call.tenant).cloned();
-        for input in recovery::inputs(record, &live.call, config.as_deref()) {
-            self.apply(id, input);
+    /// Tells a call how its interaction says that it is to look, as the effects would have.
+    fn follow_state(&mut self, tenant: TenantId, family: &Family) {
+        let id = family.root.id;
+        let config = self.configs.get(tenant).cloned();
+        match family.wanted(config.as_deref()) {
+            Some(wanted) => {
+                let input = Input::Wanted(wanted);
+                self.begin(tenant, id, &input);
+                self.apply(id, input);
+            }
+            // That there is a record is the router's answer to its creation.
+            None => self.apply(id, Input::Created { refused: None }),
         }
     }
 
@@ -172,25 +180,39 @@ impl Node {
         let effects = self.placing.remove(&found.interaction).unwrap_or_default();
         let Some(now) = interaction else { return };
         let at_ms = self.shared.life.clock().now();
-        let Some(record) = now.record else {
+        let Some(family) = now.family else {
             log::warn!(channel = found.channel.as_str(); "a caller nobody knew is taken in");
             return self.caller_arrived(found.channel, at_ms, &found.arrival);
         };
+        let record = &family.root;
         if let InteractionState::Ended { .. } = record.state {
             log::info!(interaction:% = record.id; "a caller whose interaction has ended is hung up");
             return self.hang_up(vec![(found.channel, NORMAL_CLEARING)]);
         }
         log::warn!(interaction:% = record.id; "a call is rebuilt from the listing and its interaction");
         let (tenant, id) = (now.tenant, record.id);
-        let rebuilt = rebuilt(&found, &record, at_ms);
-        let answered_leg =
-            rebuilt.leg.as_ref().filter(|leg| found.is_leg_up(&leg.channel)).map(|leg| leg.channel.clone());
-        let call = Call::rebuilt(tenant, id, found.channel, record.arrived_at_ms, rebuilt);
-        let facts = self.facts(&record);
+        let config = self.configs.get(tenant).cloned();
+        let wanted = family.wanted(config.as_deref());
+        let call = match &wanted {
+            Some(wanted) => {
+                let arrived_at_ms = record.arrived_at_ms;
+                let shown = found.found.clone();
+                Conversation::rebuilt(tenant, id, found.channel, arrived_at_ms, at_ms, shown, wanted)
+            }
+            None => Conversation::arrived(tenant, id, found.channel, record.arrived_at_ms).0,
+        };
+        let answered: Vec<String> = call
+            .legs()
+            .iter()
+            .filter(|leg| matches!(leg.stage, LegStage::Dialling | LegStage::Ringing))
+            .filter(|leg| found.found.legs.iter().any(|shown| shown.channel == leg.channel && shown.answered_for.is_some()))
+            .map(|leg| leg.channel.clone())
+            .collect();
+        let facts = self.facts(record);
         self.adopt(call, facts, now.seq);
-        self.follow_state(id, &record);
-        if let Some(channel) = answered_leg {
-            self.apply(id, Input::LegAnswered { channel });
+        self.follow_state(tenant, &family);
+        for channel in answered {
+            self.apply(id, Input::Answered { channel });
         }
         for entry in effects {
             self.effect(tenant, entry);
@@ -202,10 +224,10 @@ impl Node {
     pub(super) fn learn(&mut self, id: InteractionId, now: InteractionNow) {
         let Some(live) = self.calls.get_mut(&id) else { return };
         let is_news = now.seq >= live.taken_up_to;
-        match now.record {
-            Some(record) if is_news => {
+        match now.family {
+            Some(family) if is_news => {
                 live.taken_up_to = now.seq;
-                self.follow_state(id, &record);
+                self.follow_state(now.tenant, &family);
             }
             // A later word has come, or nothing can be said: it is there, so the caller is wanted.
             Some(_) | None => self.apply(id, Input::Created { refused: None }),
@@ -241,40 +263,6 @@ async fn read_state(shared: &Shared, tenant: TenantId) -> Result<(StreamStart, R
     let position = newest_stream_id(&shared.pool, &keys::voice(tenant, node)).await?;
     let state = recovery::read(&shared.pool, tenant, node).await?;
     Ok((StreamStart::After(position), state))
-}
-
-/// What the node shows of a call, beside what its interaction is doing.
-fn rebuilt(found: &FoundCaller, record: &InteractionRecord, now: TimestampMs) -> FoundCall {
-    let current: Option<(AgentId, OfferId, Option<TimestampMs>, bool)> = match record.state {
-        InteractionState::Offered { agent, offer, deadline_ms } => Some((agent, offer, Some(deadline_ms), false)),
-        InteractionState::Connected { agent, offer, .. } => Some((agent, offer, None, true)),
-        InteractionState::Waiting | InteractionState::Ended { .. } => None,
-    };
-    let leg = current.and_then(|(agent, offer, deadline_ms, is_connected)| {
-        let channel = found.leg_of(offer)?;
-        let stage = match (is_connected, channel.rings) {
-            (true, _) => LegStage::Answered,
-            (false, true) => LegStage::Ringing,
-            (false, false) => LegStage::Dialling,
-        };
-        Some(Leg {
-            offer,
-            agent,
-            channel: channel.id.clone(),
-            dialled_at_ms: TimestampMs(now.0.saturating_sub(10_000)),
-            deadline_ms,
-            stage,
-            rang: channel.rings,
-            settled: is_connected,
-        })
-    });
-    FoundCall {
-        is_answered: found.is_up,
-        is_mixed: found.is_mixed,
-        is_connected: current.is_some_and(|(.., is_connected)| is_connected),
-        leg,
-        legs: found.legs.iter().map(|leg| leg.number).max().unwrap_or(0),
-    }
 }
 
 async fn read_started(shared: &Shared) -> Result<Option<String>, StoreError> {
