@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod fields;
 pub mod queues;
+pub mod outbound_routes;
 pub mod routes;
 pub mod skill_set;
 pub mod skills;
