@@ -32,6 +32,7 @@ mod ending;
 mod hashing;
 mod line;
 mod offers;
+mod phones;
 mod restore;
 mod settling;
 mod skills;
@@ -174,9 +175,24 @@ impl Router {
                 self.fail_offer(*interaction, *offer, *failure, *sip_code)
             }
             Command::LoseNode { node, before_ms } => Ok(self.lose_node(node, *before_ms)),
+            Command::ObservePhone { agent, reachable } => self.observe_phone(*agent, *reachable),
             Command::RingOffer { interaction, offer } => self.ring_offer(*interaction, *offer),
             Command::SetAcdOpen { open } => Ok(self.set_open(*open)),
             Command::SetAgentStatus { agent, status } => self.set_agent_status(*agent, status),
+            Command::AnswerCustomer { .. }
+            | Command::ConsultInteraction { .. }
+            | Command::EndConsult { .. }
+            | Command::EndLeg { .. }
+            | Command::ExtendWrapUp { .. }
+            | Command::HoldInteraction { .. }
+            | Command::MoveInteraction { .. }
+            | Command::MuteInteraction { .. }
+            | Command::PlaceCall(_)
+            | Command::SendDigits { .. }
+            | Command::SetDisposition { .. }
+            | Command::SetRecording { .. }
+            | Command::SuperviseInteraction { .. }
+            | Command::TransferInteraction { .. } => refuse(RefusalCode::Malformed, "not carried out by this version"),
         }
     }
 

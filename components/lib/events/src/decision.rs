@@ -35,6 +35,8 @@ pub enum Trigger {
     AgentAvailable,
     /// The configuration changed (skills of agents or queues) and made a match possible.
     ConfigChanged,
+    /// It was asked for this agent by name: a transfer, a consultation, a call to or by that agent, supervision.
+    Directed,
     /// An interaction arrived and took the longest available agent with the skills.
     InteractionArrived,
     /// An offer failed and the interaction looked for the next agent.

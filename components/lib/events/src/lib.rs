@@ -22,7 +22,7 @@ pub use decision::{CandidateAgent, CandidateInteraction, Decision, MAX_CANDIDATE
 pub use journal::{JournalEntry, JournalEvent};
 pub use outcome::{Done, Outcome, Refusal, RefusalCode};
 pub use record::{
-    AgentRecord, Disposition, Engagement, EngagementState, InteractionRecord, RefusalRow, RouterRecord,
+    AgentRecord, Disposition, Engagement, EngagementState, InteractionRecord, Party, RefusalRow, RouterRecord,
 };
 pub use voice::{VoiceEffect, VoiceEffectEntry, WantedConversation, WantedCustomer, WantedLeg, WantedParty};
 

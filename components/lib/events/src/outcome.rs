@@ -50,6 +50,8 @@ pub enum RefusalCode {
     InteractionEnded,
     /// The command breaks a limit or contradicts itself, or is of a newer version.
     Malformed,
+    /// The interaction is not where that is possible: not with an agent, its customer not on the line, no consultation open.
+    NotConnected,
     /// The offer is over: withdrawn, failed, accepted by somebody else.
     StaleOffer,
     /// The tenant or the queue holds as many waiting interactions as it may.

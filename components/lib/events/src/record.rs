@@ -138,6 +138,9 @@ pub struct InteractionRecord {
     /// Interactions that take part in its conversation, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<InteractionId>,
+    /// Who takes part through [`Self::children`], in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parties: Vec<Party>,
     /// Since when its agent has the customer on hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since_ms: Option<TimestampMs>,
@@ -153,6 +156,27 @@ pub struct InteractionRecord {
     /// How its agent classed it; it may change until an hour after the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disposition: Option<Disposition>,
+}
+
+/// One who takes part in a conversation through a child interaction, as the child's record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    /// The child.
+    pub interaction: InteractionId,
+    /// The child's origin.
+    pub origin: Origin,
+    /// How the party takes part; none: a supervisor who takes over as soon as the phone is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<PartyRole>,
+    /// The agent asked or joined; none: nobody yet, or an outside number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// The outside number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<PhoneNumber>,
+    /// Since when the party is on the line; none: still waits or rings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_ms: Option<TimestampMs>,
 }
 
 /// How an agent classed an interaction.

@@ -137,7 +137,7 @@ impl Router {
     }
 
     /// The slot of a configured agent.
-    fn find_agent(&self, id: AgentId) -> Result<u32, Refusal> {
+    pub(super) fn find_agent(&self, id: AgentId) -> Result<u32, Refusal> {
         let configured = self.agents.find(id).filter(|slot| !self.agents[*slot].removed);
         configured.map_or_else(|| refuse(RefusalCode::UnknownAgent, "no such agent"), Ok)
     }

@@ -1,6 +1,8 @@
 //! Arrival of interactions: what is refused, what the queue adds.
 
-use ringdown_domain::{InteractionState, MAX_REQUIREMENTS, SkillRequirement, TimestampMs};
+use ringdown_domain::{
+    CustomerSide, InteractionState, MAX_REQUIREMENTS, Media, Origin, Recording, SkillRequirement, TimestampMs,
+};
 use ringdown_events::{
     Done, InteractionRecord, JournalEvent, NewInteraction, QueueRules, Refusal, RefusalCode, Trigger,
 };
@@ -123,6 +125,26 @@ fn new_record(
         wrap_up_ms: rules.wrap_up_ms,
         offers: 0,
         state: InteractionState::Waiting,
+        origin: origin_of(new.media),
+        parent: None,
+        role: None,
+        initiator: None,
+        target: None,
+        children: Vec::new(),
+        parties: Vec::new(),
+        held_since_ms: None,
+        muted: false,
+        recording: Recording::Off,
+        customer: CustomerSide::Here,
+        disposition: None,
+    }
+}
+
+/// What arrives by itself.
+const fn origin_of(media: Media) -> Origin {
+    match media {
+        Media::Task => Origin::Task,
+        Media::Voice => Origin::Inbound,
     }
 }
 

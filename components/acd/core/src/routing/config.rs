@@ -96,6 +96,8 @@ impl Router {
             available_since_ms: None,
             place_since_ms: None,
             refusals: None,
+            reachable: None,
+            engagements: Vec::new(),
         };
         let profile = self.skills.profile(&record.skills);
         let slot = self.agents.insert(agent.id, Agent::new(record));

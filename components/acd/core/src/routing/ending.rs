@@ -32,7 +32,7 @@ impl Router {
         let order = |state: &InteractionState| match state {
             InteractionState::Waiting => 0,
             InteractionState::Offered { .. } => 1,
-            InteractionState::Connected { .. } | InteractionState::Ended { .. } => 2,
+            InteractionState::Connected { .. } | InteractionState::Ended { .. } | InteractionState::External { .. } => 2,
         };
         let mut lost: Vec<_> = lost
             .map(|(slot, entry)| (order(&entry.record.state), entry.record.arrived_at_ms, entry.record.id, slot))
@@ -77,11 +77,11 @@ impl Router {
                 self.connected -= 1;
                 None
             }
-            InteractionState::Ended { .. } => None,
+            InteractionState::Ended { .. } | InteractionState::External { .. } => None,
         };
         let talked_to = match before {
             InteractionState::Connected { agent, .. } => Some(agent),
-            InteractionState::Waiting | InteractionState::Offered { .. } | InteractionState::Ended { .. } => None,
+            InteractionState::Waiting | InteractionState::Offered { .. } | InteractionState::Ended { .. } | InteractionState::External { .. } => None,
         };
         let reason = true_reason(reason, talked_to.is_some());
         let wrap_up_ms = self.interactions[interaction].record.wrap_up_ms;
@@ -144,10 +144,14 @@ fn true_reason(reason: EndReason, had_agent: bool) -> EndReason {
         (
             EndReason::Abandoned
             | EndReason::AgentHangup
+            | EndReason::Busy
             | EndReason::CallerHangup
             | EndReason::Completed
             | EndReason::Failed
+            | EndReason::NoAnswer
             | EndReason::NodeLost
+            | EndReason::Transferred
+            | EndReason::Unreachable
             | EndReason::WaitLimit,
             _,
         ) => reason,

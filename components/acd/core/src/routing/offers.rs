@@ -67,6 +67,7 @@ impl Router {
             InteractionState::Connected { offer: taken, .. } if taken == offer => Ok(Done::Unchanged),
             InteractionState::Connected { .. }
             | InteractionState::Ended { .. }
+            | InteractionState::External { .. }
             | InteractionState::Offered { .. }
             | InteractionState::Waiting => stale(),
         }
@@ -84,6 +85,7 @@ impl Router {
             InteractionState::Connected { offer: taken, .. } if taken == offer => Ok(Done::Unchanged),
             InteractionState::Connected { .. }
             | InteractionState::Ended { .. }
+            | InteractionState::External { .. }
             | InteractionState::Offered { .. }
             | InteractionState::Waiting => stale(),
         }
@@ -116,6 +118,7 @@ impl Router {
             }
             InteractionState::Connected { .. }
             | InteractionState::Ended { .. }
+            | InteractionState::External { .. }
             | InteractionState::Offered { .. }
             | InteractionState::Waiting => stale(),
         }
@@ -192,6 +195,14 @@ impl Router {
         self.settle_agent(agent, since);
     }
 
+    /// The open offer of an interaction came to nothing through nobody's fault: the interaction goes back to its place, and the
+    /// agent keeps the one in the line.
+    pub(super) fn give_up_offer(&mut self, interaction: u32, failure: OfferFailure, sip_code: Option<u16>) {
+        let Some((agent, place)) = self.close_offer(interaction, Some(failure), sip_code) else { return };
+        self.return_to_queue(interaction);
+        self.settle_agent(agent, place);
+    }
+
     /// Ends the open offer on the agent's side: idle, in no index, the place in the line still held. Gives the agent and
     /// the clock of that place. The interaction's state is the caller's to change.
     pub(super) fn close_offer(
@@ -237,7 +248,10 @@ impl Router {
         record.state = InteractionState::Connected { agent: person.id, offer, since_ms: now };
         person.state = AgentState::Talking { interaction: record.id, since_ms: now };
         person.state_since_ms = now;
-        person.place_since_ms = None;
+        if let Some(since) = person.place_since_ms.take() {
+            self.timers.clear_pause(since, person.id);
+        }
+        record.target = None;
         let record = record.clone();
         self.line.leave(agent);
         self.offered -= 1;

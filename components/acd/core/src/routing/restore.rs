@@ -7,6 +7,7 @@
 use ringdown_domain::{AgentState, AgentStatus, EndReason, InteractionId, InteractionState, TimestampMs};
 use ringdown_events::{AgentRecord, CompiledConfig, InteractionRecord, RouterRecord};
 
+use super::phones;
 use super::slots::{Agent, Interaction};
 use super::timers::Timer;
 use super::{OfferIds, Router};
@@ -125,6 +126,11 @@ impl Router {
                     self.timers.set(deadline_ms, Timer::Offer(id));
                 }
                 InteractionState::Connected { .. } => self.connected += 1,
+                InteractionState::External { deadline_ms, .. } => {
+                    if let Some(deadline_ms) = deadline_ms {
+                        self.timers.set(deadline_ms, Timer::Offer(id));
+                    }
+                }
                 InteractionState::Ended { .. } => {}
             }
         }
@@ -166,7 +172,10 @@ impl Router {
         let ready = agent.status == AgentStatus::Ready;
         let available = agent.available_since_ms.is_some();
         match agent.state {
-            AgentState::Idle => available == ready && agent.place_since_ms.is_none(),
+            AgentState::Idle => {
+                let silent = phones::is_unreachable(agent);
+                available == (ready && !silent) && agent.place_since_ms.is_some() == (ready && silent)
+            }
             AgentState::WrappingUp { .. } => !available && agent.place_since_ms.is_none(),
             AgentState::Reserved { offer, interaction, .. } | AgentState::Ringing { offer, interaction, .. } => {
                 let state = self.interactions.find(interaction).map(|slot| &self.interactions[slot].record.state);
@@ -183,7 +192,7 @@ impl Router {
 
     fn interaction_agrees(&self, interaction: &InteractionRecord) -> bool {
         match interaction.state {
-            InteractionState::Waiting | InteractionState::Ended { .. } => true,
+            InteractionState::Waiting | InteractionState::External { .. } | InteractionState::Ended { .. } => true,
             InteractionState::Offered { agent, .. } | InteractionState::Connected { agent, .. } => {
                 let agent = self.agents.find(agent).map(|slot| &self.agents[slot].record);
                 agent.is_some_and(|agent| holds(agent, interaction) && self.agent_agrees(agent))
@@ -207,7 +216,7 @@ fn latest_time(agents: &[AgentRecord], interactions: &[InteractionRecord]) -> Ti
     let of_agents = agents.iter().map(|agent| agent.status_since_ms.max(agent.state_since_ms));
     let of_interactions = interactions.iter().map(|interaction| match interaction.state {
         InteractionState::Waiting | InteractionState::Offered { .. } => interaction.arrived_at_ms,
-        InteractionState::Connected { since_ms, .. } => since_ms,
+        InteractionState::Connected { since_ms, .. } | InteractionState::External { since_ms, .. } => since_ms,
         InteractionState::Ended { at_ms, .. } => at_ms,
     });
     of_agents.chain(of_interactions).max().unwrap_or_default()

@@ -7,6 +7,7 @@ use ringdown_domain::{AgentId, AgentState, AgentStatus, Delivery, InteractionSta
 use ringdown_events::{CandidateAgent, CandidateInteraction, Decision, JournalEvent, Trigger};
 
 use super::Router;
+use super::phones;
 use super::slots::Interaction;
 use super::timers::Timer;
 
@@ -30,7 +31,7 @@ impl Router {
             agents,
             interactions: Vec::new(),
         };
-        Some((winner.id, self.assign(interaction, winner.agent, winner.since, decision)))
+        Some((winner.id, self.assign(interaction, winner.agent, Some(winner.since), decision)))
     }
 
     /// Gives an agent, who is ready and idle since `since` but not shown in the line, the best-ranked waiting interaction the
@@ -56,16 +57,22 @@ impl Router {
             interactions,
         };
         self.dequeue(winner.interaction);
-        self.assign(winner.interaction, agent, since, decision);
+        self.assign(winner.interaction, agent, Some(since), decision);
         true
     }
 
     /// Makes an idle agent available since `since` if the agent is ready, with all that follows, and tells the journal.
     pub(super) fn settle_agent(&mut self, agent: u32, since: TimestampMs) {
         let record = &mut self.agents[agent].record;
-        record.available_since_ms = None;
+        (record.available_since_ms, record.place_since_ms) = (None, None);
         if record.status != AgentStatus::Ready {
             self.line.leave(agent);
+            self.agent_changed(agent);
+            return;
+        }
+        if phones::is_unreachable(record) {
+            record.place_since_ms = Some(since);
+            self.keep_place(agent, since);
             self.agent_changed(agent);
             return;
         }
@@ -78,10 +85,10 @@ impl Router {
         }
     }
 
-    /// Takes an agent out of the line or out of a pause.
+    /// Takes an agent out of the line or out of a pause, or gives up the place kept there.
     pub(super) fn step_out(&mut self, agent: u32) {
         let record = &mut self.agents[agent].record;
-        if let Some(since) = record.available_since_ms.take() {
+        if let Some(since) = record.available_since_ms.take().or(record.place_since_ms.take()) {
             self.timers.clear_pause(since, record.id);
         }
         self.line.leave(agent);
@@ -90,8 +97,24 @@ impl Router {
     /// The pause of an agent whose phone was busy is over.
     pub(super) fn end_pause(&mut self, id: AgentId) {
         let Some(agent) = self.agents.find(id) else { return };
-        if let Some(since) = self.agents[agent].record.available_since_ms {
-            self.seek_interaction(agent, since, Trigger::AgentAvailable);
+        let record = &self.agents[agent].record;
+        match (record.available_since_ms, record.place_since_ms) {
+            (Some(since), _) => {
+                self.seek_interaction(agent, since, Trigger::AgentAvailable);
+            }
+            (None, Some(since)) => self.keep_place(agent, since),
+            (None, None) => {}
+        }
+    }
+
+    /// Keeps the place with the clock `since` for an agent who is not available: a hidden seat, or the rest of a pause.
+    fn keep_place(&mut self, agent: u32, since: TimestampMs) {
+        let id = self.agents[agent].record.id;
+        if since > self.clock.now {
+            self.timers.set_pause(since, id);
+        } else {
+            self.line.hold(agent, id, since);
+            self.line.hide(agent);
         }
     }
 
@@ -138,19 +161,31 @@ impl Router {
         }
     }
 
-    /// Makes the offer, or the connection where nothing rings.
-    fn assign(&mut self, interaction: u32, agent: u32, since: TimestampMs, decision: Decision) -> OfferId {
+    /// Makes the offer, or the connection where nothing rings. `place` is the agent's clock in the line; none: the agent is
+    /// not in it.
+    pub(super) fn assign(
+        &mut self,
+        interaction: u32,
+        agent: u32,
+        place: Option<TimestampMs>,
+        decision: Decision,
+    ) -> OfferId {
         let now = self.clock.now;
         let offer = self.offer_ids.next(now);
         let record = &mut self.interactions[interaction].record;
         let person = &mut self.agents[agent].record;
         record.offers += 1;
         person.available_since_ms = None;
+        person.place_since_ms = None;
         person.state_since_ms = now;
         let connected = match record.delivery {
             Delivery::Direct => {
                 record.state = InteractionState::Connected { agent: person.id, offer, since_ms: now };
                 person.state = AgentState::Talking { interaction: record.id, since_ms: now };
+                record.target = None;
+                if let Some(since) = place {
+                    self.timers.clear_pause(since, person.id);
+                }
                 self.line.leave(agent);
                 self.connected += 1;
                 Some(record.clone())
@@ -159,7 +194,7 @@ impl Router {
                 let deadline_ms = now.plus_ms(record.ring_timeout_ms);
                 record.state = InteractionState::Offered { agent: person.id, offer, deadline_ms };
                 person.state = AgentState::Reserved { offer, interaction: record.id, deadline_ms };
-                person.place_since_ms = Some(since);
+                person.place_since_ms = place;
                 self.line.hide(agent);
                 self.timers.set(deadline_ms, Timer::Offer(record.id));
                 self.offered += 1;
