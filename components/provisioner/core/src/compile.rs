@@ -11,11 +11,11 @@ use ringdown_domain::{
     SkillName, SkillRequirement, TimestampMs, TrunkId,
 };
 use ringdown_events::{
-    AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, QueueConfig, QueueRules, RouteConfig, SipCredential,
-    TrunkConfig,
+    AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, OutboundRouteConfig, QueueConfig, QueueRules, RouteConfig,
+    SipCredential, TrunkConfig,
 };
 
-use crate::rows::{AgentRow, QueueRow, RouteRow, TenantRows, TrunkRow};
+use crate::rows::{AgentRow, OutboundRouteRow, QueueRow, RouteRow, TenantRows, TrunkRow};
 
 /// Most contradictions reported for one tenant; the first ones are the ones to mend.
 const MAX_CONTRADICTIONS: usize = 50;
@@ -217,7 +217,11 @@ impl Compiler {
         let numbers = self.numbers(row);
         let destination = row.destination.clone();
         if destination.as_deref().is_some_and(|text| !is_destination(text)) {
-            self.report("trunk", &row.id, "the destination must be an address with or without a port, as 192.0.2.7:5060");
+            self.report(
+                "trunk",
+                &row.id,
+                "the destination must be an address with or without a port, as 192.0.2.7:5060",
+            );
         }
         let caller_id = self.caller_id("trunk", &row.id, row.caller_id.as_deref());
         Some(TrunkConfig {

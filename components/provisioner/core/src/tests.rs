@@ -7,7 +7,10 @@ use ringdown_domain::{AgentId, QueueId, RouteId, TenantId, TimestampMs, TrunkId}
 use ringdown_events::TrunkConfig;
 
 use crate::asterisk::{FOLDERS, RenderError, Settings, hold_music, reloads, render};
-use crate::{AgentRow, AgentSkillRow, QueueRow, QueueSkillRow, RouteRow, Summary, TenantRows, TrunkRow, compile};
+use crate::{
+    AgentRow, AgentSkillRow, OutboundRouteRow, QueueRow, QueueSkillRow, RouteRow, Summary, TenantRows, TrunkRow,
+    compile,
+};
 
 fn queue_id() -> QueueId {
     QueueId::from_parts(2, &[2; 10])
