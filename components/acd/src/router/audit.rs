@@ -35,6 +35,8 @@ for _, id in ipairs(scan[2]) do
       wrong[#wrong + 1] = id .. ': ' .. state.kind .. ' and still queued'
     elseif state.kind == 'ended' then
       wrong[#wrong + 1] = id .. ': ended and still live'
+    elseif state.kind == 'external' then
+      -- With an outside number: no agent has it.
     else
       local agent = redis.call('GET', ARGV[4] .. state.agent)
       local with = agent and cjson.decode(agent).state.interaction

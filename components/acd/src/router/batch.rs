@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use ringdown_acd_core::routing::{AvailabilityChange, Changes, MAX_ENDED, QueueChange, Router};
-use ringdown_domain::{AgentId, CommandId, InteractionId, InteractionState, NodeId, SkillName, TenantId, TimestampMs};
-use ringdown_events::{InteractionRecord, JournalEntry, RouterRecord, VoiceEffectEntry};
+use ringdown_domain::{AgentId, CommandId, InteractionId, InteractionState, SkillName, TenantId, TimestampMs};
+use ringdown_events::{CompiledConfig, InteractionRecord, JournalEntry, RouterRecord};
 use ringdown_redis_store::{Arg, Commit, keys, snapshot};
 use serde::Serialize;
 
-use super::effects::voice_effect;
+use super::effects::Conversations;
 
 /// How long an ended interaction is remembered by its id, its record's time included: a day. Whoever repeats a request later than
 /// that is answered as if it were a new one.
@@ -54,7 +54,7 @@ pub(crate) struct Batch {
     entries: Vec<(u64, String)>,
     /// Positions in `entries`.
     histories: BTreeMap<InteractionId, Vec<usize>>,
-    voice: BTreeMap<NodeId, Vec<String>>,
+    conversations: Conversations,
     outcomes: Vec<Answered>,
     /// Stream id of the last command decided.
     position: Option<String>,
@@ -83,23 +83,26 @@ impl Batch {
         self.outcomes.push(answered);
     }
 
-    /// Something happened. `node` is where the interaction is, if the entry is about one that is on a node; `phone` gives
-    /// an agent's SIP user and the tenant's realm.
-    pub(crate) fn happened(
-        &mut self,
-        entry: &JournalEntry,
-        node: Option<NodeId>,
-        phone: impl Fn(AgentId) -> (Option<String>, String),
-    ) -> Result<(), EncodeError> {
+    /// Something happened in the core.
+    pub(crate) fn happened(&mut self, entry: &JournalEntry, core: &Router) -> Result<(), EncodeError> {
         if let Some(interaction) = entry.event.interaction_id() {
             self.histories.entry(interaction).or_default().push(self.entries.len());
         }
         self.entries.push((entry.seq, serde_json::to_string(entry)?));
-        if let Some((node, effect)) = voice_effect(&entry.event, node, phone) {
-            let effect = VoiceEffectEntry { seq: entry.seq, at_ms: entry.at_ms, effect };
-            self.voice.entry(node).or_default().push(serde_json::to_string(&effect)?);
-        }
+        self.conversations.note(entry, core);
         Ok(())
+    }
+
+    /// Digits are to be sent; the entry of this number tells of it.
+    pub(crate) fn send_digits(
+        &mut self,
+        seq: u64,
+        at_ms: TimestampMs,
+        interaction: InteractionId,
+        digits: &str,
+        core: &Router,
+    ) {
+        self.conversations.send_digits(seq, at_ms, interaction, digits, core);
     }
 
     /// Builds the commit from the batch and what changed in the core, and moves the router's record on.
@@ -109,6 +112,7 @@ impl Batch {
         core: &mut Router,
         listed: &mut Listed,
         record: &mut RouterRecord,
+        config: &CompiledConfig,
         retention: &Retention,
     ) -> Result<Commit, EncodeError> {
         let mut changes = Changes::default();
@@ -123,8 +127,9 @@ impl Batch {
             record.position = position;
         }
         self.write_journal(&mut commit, tenant, &changes.ended, retention);
-        for (node, texts) in self.voice {
-            let rows = texts.into_iter().map(|text| row(["*", keys::ENTRY_FIELD], [text])).collect();
+        for (node, effects) in self.conversations.effects(core, &changes, config) {
+            let row = |effect| Ok(row(["*", keys::ENTRY_FIELD], [to_json(&effect)?]));
+            let rows = effects.into_iter().map(row).collect::<Result<Vec<_>, EncodeError>>()?;
             commit.show_group(append_to(keys::voice(tenant, &node), retention.voice), rows);
         }
         let rows = self.outcomes.into_iter().map(outcome_row).collect();

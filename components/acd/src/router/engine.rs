@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ringdown_acd_core::routing::{Counts, Router};
-use ringdown_domain::{AgentId, InteractionId, TenantId, TimestampMs};
+use ringdown_domain::{InteractionId, TenantId, TimestampMs};
 use ringdown_events::{
-    CommandEnvelope, CompiledConfig, Done, JournalEntry, JournalEvent, Outcome, Refusal, RefusalCode, RouterRecord,
+    Command, CommandEnvelope, CompiledConfig, Done, JournalEntry, JournalEvent, Outcome, Refusal, RefusalCode, RouterRecord,
 };
 use ringdown_redis_store::{Commit, Guard, keys};
 
@@ -146,7 +146,14 @@ impl Engine {
         let commands = batch.commands();
         self.record.open = self.core.is_open();
         self.record.config_version = self.core.config_version();
-        let mut commit = batch.build(self.tenant, &mut self.core, &mut self.listed, &mut self.record, retention)?;
+        let mut commit = batch.build(
+            self.tenant,
+            &mut self.core,
+            &mut self.listed,
+            &mut self.record,
+            &self.config,
+            retention,
+        )?;
         let expected = if self.commits == 0 { String::new() } else { self.commits.to_string() };
         self.commits += 1;
         let number = self.commits;
@@ -183,6 +190,9 @@ impl Engine {
         let result = self.core.command(now, &envelope.command);
         self.metrics.command(kind, result_label(&result));
         self.collect()?;
+        if let (Command::SendDigits { interaction, digits }, Ok(_)) = (&envelope.command, &result) {
+            self.batch.send_digits(self.seq, now, *interaction, digits, &self.core);
+        }
         self.answer(envelope.asker, Outcome { command: envelope.id, result })
     }
 
@@ -198,17 +208,11 @@ impl Engine {
         self.core.drain_events(&mut self.drained);
         for (at_ms, event) in self.drained.drain(..) {
             self.seq += 1;
-            let about = event.interaction_id().and_then(|id| self.core.interaction(id));
-            let node = about.and_then(|record| record.node.clone());
             let entry = JournalEntry { seq: self.seq, at_ms, event };
-            self.batch.happened(&entry, node, |agent| phone(&self.config, agent))?;
+            self.batch.happened(&entry, &self.core)?;
         }
         Ok(())
     }
-}
-
-fn phone(config: &CompiledConfig, agent: AgentId) -> (Option<String>, String) {
-    (config.agents.get(&agent).and_then(|agent| agent.sip_user.clone()), config.meta.realm.clone())
 }
 
 const fn result_label(result: &Result<Done, Refusal>) -> &'static str {

@@ -106,13 +106,28 @@ impl RouterMetrics {
 pub(crate) const fn kind(command: &Command) -> &'static str {
     match command {
         Command::AcceptOffer { .. } => "accept_offer",
+        Command::AnswerCustomer { .. } => "answer_customer",
+        Command::ConsultInteraction { .. } => "consult_interaction",
         Command::CreateInteraction(_) => "create_interaction",
+        Command::EndConsult { .. } => "end_consult",
         Command::EndInteraction { .. } => "end_interaction",
+        Command::EndLeg { .. } => "end_leg",
+        Command::ExtendWrapUp { .. } => "extend_wrap_up",
         Command::FinishWrapUp { .. } => "finish_wrap_up",
         Command::FailOffer { .. } => "fail_offer",
+        Command::HoldInteraction { .. } => "hold_interaction",
         Command::LoseNode { .. } => "lose_node",
+        Command::MoveInteraction { .. } => "move_interaction",
+        Command::MuteInteraction { .. } => "mute_interaction",
+        Command::ObservePhone { .. } => "observe_phone",
+        Command::PlaceCall(_) => "place_call",
         Command::RingOffer { .. } => "ring_offer",
         Command::SetAcdOpen { .. } => "set_acd_open",
         Command::SetAgentStatus { .. } => "set_agent_status",
+        Command::SendDigits { .. } => "send_digits",
+        Command::SetDisposition { .. } => "set_disposition",
+        Command::SetRecording { .. } => "set_recording",
+        Command::SuperviseInteraction { .. } => "supervise_interaction",
+        Command::TransferInteraction { .. } => "transfer_interaction",
     }
 }

@@ -112,11 +112,75 @@ pub struct LiveAgent {
     pub state_since_ms: u64,
     /// Since when ready and idle, UTC milliseconds; null when not available.
     pub available_since_ms: Option<u64>,
+    /// Whether a phone of the agent is registered, as observed; null: nobody has said so yet. Who cannot be reached gets no
+    /// offers and keeps the place in the line.
+    pub reachable: Option<bool>,
+    /// What occupies the agent, the oldest first.
+    pub engagements: Vec<Engagement>,
+}
+
+/// One interaction that occupies an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Engagement {
+    /// Which.
+    pub interaction: Uuid,
+    /// The offer, while it is open.
+    pub offer: Option<Uuid>,
+    /// How.
+    pub state: EngagementState,
+    /// Since when, UTC milliseconds.
+    pub since: u64,
+    /// When the offer or the wrap-up ends by itself, UTC milliseconds.
+    pub deadline: Option<u64>,
+}
+
+/// How an interaction occupies an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EngagementState {
+    /// Claimed for an offer that does not ring yet.
+    Reserved,
+    /// The phone or desktop rings.
+    Ringing,
+    /// Handles it.
+    Talking,
+    /// Has its customer on hold, or is in a consultation about it.
+    Held,
+    /// Finishes its paperwork.
+    WrappingUp,
+}
+
+impl From<events::EngagementState> for EngagementState {
+    fn from(state: events::EngagementState) -> Self {
+        match state {
+            events::EngagementState::Reserved => Self::Reserved,
+            events::EngagementState::Ringing => Self::Ringing,
+            events::EngagementState::Talking => Self::Talking,
+            events::EngagementState::Held => Self::Held,
+            events::EngagementState::WrappingUp => Self::WrappingUp,
+        }
+    }
+}
+
+impl Engagement {
+    fn of(engagement: events::Engagement, state: &domain::AgentState) -> Self {
+        let (offer, deadline) = match state {
+            domain::AgentState::Reserved { offer, deadline_ms, .. }
+            | domain::AgentState::Ringing { offer, deadline_ms, .. } => (Some(offer.0), Some(deadline_ms.0)),
+            domain::AgentState::WrappingUp { until_ms, .. } => (None, Some(until_ms.0)),
+            domain::AgentState::Idle | domain::AgentState::Talking { .. } => (None, None),
+        };
+        let events::Engagement { interaction, state, since_ms } = engagement;
+        Self { interaction: interaction.0, offer, state: state.into(), since: since_ms.0, deadline }
+    }
 }
 
 impl From<events::AgentRecord> for LiveAgent {
     fn from(agent: events::AgentRecord) -> Self {
+        let engagements = agent.engagements.iter().map(|engagement| Engagement::of(*engagement, &agent.state)).collect();
         Self {
+            engagements,
+            reachable: agent.reachable,
             id: agent.id.0,
             name: agent.name.into(),
             skills: agent.skills.into_iter().map(|(skill, level)| (skill.into(), level.value())).collect(),

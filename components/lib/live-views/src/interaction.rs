@@ -8,6 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::call::{Call, Direction, Disposition, Origin};
+
 /// One skill needed, at a minimum level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize, ToSchema)]
 pub struct Requirement {
@@ -81,14 +83,22 @@ pub enum EndReason {
     Abandoned,
     /// The agent hung up.
     AgentHangup,
+    /// The party that was dialled was busy.
+    Busy,
     /// The caller hung up after talking.
     CallerHangup,
     /// Its owner declared it done.
     Completed,
     /// The media failed.
     Failed,
+    /// The party that was dialled did not answer.
+    NoAnswer,
     /// The media host died under it.
     NodeLost,
+    /// What it was for went on in another interaction: a consultation that became a transfer, a supervisor who took over.
+    Transferred,
+    /// The party that was dialled could not be reached.
+    Unreachable,
     /// It waited as long as its queue allows.
     WaitLimit,
 }
@@ -98,10 +108,14 @@ impl From<domain::EndReason> for EndReason {
         match reason {
             domain::EndReason::Abandoned => Self::Abandoned,
             domain::EndReason::AgentHangup => Self::AgentHangup,
+            domain::EndReason::Busy => Self::Busy,
             domain::EndReason::CallerHangup => Self::CallerHangup,
             domain::EndReason::Completed => Self::Completed,
             domain::EndReason::Failed => Self::Failed,
+            domain::EndReason::NoAnswer => Self::NoAnswer,
             domain::EndReason::NodeLost => Self::NodeLost,
+            domain::EndReason::Transferred => Self::Transferred,
+            domain::EndReason::Unreachable => Self::Unreachable,
             domain::EndReason::WaitLimit => Self::WaitLimit,
         }
     }
@@ -131,6 +145,17 @@ pub enum InteractionState {
         /// Since when, UTC milliseconds.
         since_ms: u64,
     },
+    /// With an outside number that was dialled for it; no agent has it.
+    External {
+        /// The number.
+        number: String,
+        /// The identity of the leg to that number.
+        leg: Uuid,
+        /// Until when it may ring, UTC milliseconds; null: it was answered.
+        deadline_ms: Option<u64>,
+        /// Since when, UTC milliseconds.
+        since_ms: u64,
+    },
     /// Over. Final.
     Ended {
         /// Why.
@@ -152,6 +177,12 @@ impl From<domain::InteractionState> for InteractionState {
             domain::InteractionState::Connected { agent, offer, since_ms } => {
                 Self::Connected { agent: agent.0, offer: offer.0, since_ms: since_ms.0 }
             }
+            domain::InteractionState::External { number, leg, deadline_ms, since_ms } => Self::External {
+                number: number.into(),
+                leg: leg.0,
+                deadline_ms: deadline_ms.map(|at| at.0),
+                since_ms: since_ms.0,
+            },
             domain::InteractionState::Ended { reason, at_ms, agent } => {
                 Self::Ended { reason: reason.into(), at_ms: at_ms.0, agent: agent.map(|id| id.0) }
             }
@@ -196,11 +227,30 @@ pub struct Interaction {
     pub offers: u32,
     /// Where it is.
     pub state: InteractionState,
+    /// What it began as.
+    pub origin: Origin,
+    /// Which way it went.
+    pub direction: Direction,
+    /// The interaction in whose conversation it takes part; null: it has a conversation of its own.
+    pub parent: Option<Uuid>,
+    /// The agent who began it: a manual or internal call, a consultation, supervision.
+    pub initiator: Option<Uuid>,
+    /// The call, for voice; null for others.
+    pub call: Option<Call>,
+    /// How its agent classed it.
+    pub disposition: Option<Disposition>,
 }
 
 impl From<events::InteractionRecord> for Interaction {
     fn from(record: events::InteractionRecord) -> Self {
+        let call = Call::of(&record);
         Self {
+            origin: record.origin.into(),
+            direction: record.origin.direction().into(),
+            parent: record.parent.map(|id| id.0),
+            initiator: record.initiator.map(|id| id.0),
+            call,
+            disposition: record.disposition.map(Disposition::from),
             id: record.id.0,
             media: record.media.into(),
             delivery: record.delivery.into(),

@@ -11,13 +11,15 @@
 //! store, and what only the router needs to know (an agent's place to return to) is not shown.
 
 mod agent;
+mod call;
 mod figures;
 mod interaction;
 mod message;
 mod scope;
 mod story;
 
-pub use agent::{AgentState, AgentStatus, LiveAgent};
+pub use agent::{AgentState, AgentStatus, Engagement, EngagementState, LiveAgent};
+pub use call::{Call, Direction, Disposition, Origin, Party, PartyKind, PartyRole, Recording};
 pub use figures::QueueFigures;
 pub use interaction::{Delivery, EndReason, Interaction, InteractionState, Media, Requirement};
 pub use message::{ClientMessage, LiveEvent, MAX_CLIENT_MESSAGE_BYTES, Position, ServerMessage, SnapshotCause, Topic};

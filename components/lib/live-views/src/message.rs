@@ -136,6 +136,11 @@ pub enum LiveEvent {
         /// Its number.
         version: u64,
     },
+    /// Something else about it changed: held, muted, recorded, who takes part, disposition.
+    InteractionChanged {
+        /// The interaction afterwards.
+        interaction: Interaction,
+    },
     /// An agent has it.
     InteractionConnected {
         /// The interaction afterwards.
@@ -184,6 +189,7 @@ impl LiveEvent {
             Journal::AgentChanged { agent } => Self::AgentChanged { agent: agent.into() },
             Journal::AgentRemoved { agent } => Self::AgentRemoved { agent: agent.0 },
             Journal::ConfigApplied { version } => Self::ConfigApplied { version },
+            Journal::InteractionChanged { interaction } => Self::InteractionChanged { interaction: interaction.into() },
             Journal::InteractionConnected { interaction } => {
                 Self::InteractionConnected { interaction: interaction.into() }
             }

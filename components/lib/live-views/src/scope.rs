@@ -19,14 +19,17 @@ impl Scope {
         self.is_about(Some(agent))
     }
 
-    /// The interaction's record. One that waits belongs to no agent; one that has ended to the agent who had it.
+    /// The interaction's record: to the agent who has it, is offered it or had it at its end, and to who began it while it is
+    /// part of another conversation or with nobody.
     #[must_use]
     pub fn sees_interaction(self, interaction: &InteractionRecord) -> bool {
-        self.is_about(match &interaction.state {
-            InteractionState::Waiting => None,
+        let agent = match &interaction.state {
+            InteractionState::Waiting | InteractionState::External { .. } => None,
             InteractionState::Offered { agent, .. } | InteractionState::Connected { agent, .. } => Some(*agent),
             InteractionState::Ended { agent, .. } => *agent,
-        })
+        };
+        let began = interaction.initiator.filter(|_| interaction.parent.is_some() || agent.is_none());
+        self.is_about(agent) || began.is_some_and(|began| self.is_about(Some(began)))
     }
 
     /// The figures of queues, and why an interaction met an agent: both tell of others.

@@ -23,6 +23,11 @@ pub struct StoryEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StoryEvent {
+    /// Something else about it changed: held, muted, recorded, who takes part, disposition.
+    InteractionChanged {
+        /// The interaction afterwards.
+        interaction: Interaction,
+    },
     /// An agent has it.
     InteractionConnected {
         /// The interaction afterwards.
@@ -113,6 +118,8 @@ pub enum Trigger {
     AgentAvailable,
     /// The configuration changed and made a match possible.
     ConfigChanged,
+    /// It was asked for this agent by name: a transfer, a consultation, a call to or by that agent, supervision.
+    Directed,
     /// The interaction arrived and took the longest available agent with the skills.
     InteractionArrived,
     /// An offer failed and the interaction looked for the next agent.
@@ -142,6 +149,7 @@ impl From<events::Trigger> for Trigger {
         match trigger {
             events::Trigger::AgentAvailable => Self::AgentAvailable,
             events::Trigger::ConfigChanged => Self::ConfigChanged,
+            events::Trigger::Directed => Self::Directed,
             events::Trigger::InteractionArrived => Self::InteractionArrived,
             events::Trigger::OfferFailed => Self::OfferFailed,
         }
@@ -175,6 +183,9 @@ impl StoryEntry {
     #[must_use]
     pub fn tell(entry: events::JournalEntry) -> Option<Self> {
         let event = match entry.event {
+            events::JournalEvent::InteractionChanged { interaction } => {
+                StoryEvent::InteractionChanged { interaction: interaction.into() }
+            }
             events::JournalEvent::InteractionConnected { interaction } => {
                 StoryEvent::InteractionConnected { interaction: interaction.into() }
             }

@@ -24,7 +24,8 @@ impl Audience {
             JournalEvent::AcdChanged { .. } | JournalEvent::ConfigApplied { .. } => true,
             JournalEvent::AgentChanged { agent } => self.sees_agent(agent.id),
             JournalEvent::AgentRemoved { agent } => self.sees_agent(*agent),
-            JournalEvent::InteractionConnected { interaction }
+            JournalEvent::InteractionChanged { interaction }
+            | JournalEvent::InteractionConnected { interaction }
             | JournalEvent::InteractionEnded { interaction }
             | JournalEvent::InteractionOffered { interaction, .. }
             | JournalEvent::InteractionQueued { interaction } => self.sees_interaction(interaction),

@@ -50,7 +50,8 @@ impl QueueBoard {
     /// Takes one journal event into account.
     pub fn apply(&mut self, event: &JournalEvent) {
         match event {
-            JournalEvent::InteractionConnected { interaction }
+            JournalEvent::InteractionChanged { interaction }
+            | JournalEvent::InteractionConnected { interaction }
             | JournalEvent::InteractionEnded { interaction }
             | JournalEvent::InteractionOffered { interaction, .. }
             | JournalEvent::InteractionQueued { interaction } => self.put(interaction),
@@ -90,7 +91,7 @@ impl QueueBoard {
         let place = match &interaction.state {
             InteractionState::Waiting => Some(Standing::Waiting(interaction.arrived_at_ms)),
             InteractionState::Offered { .. } => Some(Standing::Offered),
-            InteractionState::Connected { .. } => Some(Standing::Connected),
+            InteractionState::Connected { .. } | InteractionState::External { .. } => Some(Standing::Connected),
             InteractionState::Ended { .. } => None,
         };
         let before = match place {

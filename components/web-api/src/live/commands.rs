@@ -246,6 +246,7 @@ const fn concerns_configuration(code: RefusalCode) -> bool {
         | RefusalCode::DuplicateInteraction
         | RefusalCode::InteractionEnded
         | RefusalCode::Malformed
+        | RefusalCode::NotConnected
         | RefusalCode::StaleOffer
         | RefusalCode::Full
         | RefusalCode::UnknownInteraction => false,
@@ -275,6 +276,7 @@ fn refused(refusal: Refusal) -> Problem {
         RefusalCode::AgentBusy => answers::conflict("agent_busy", detail),
         RefusalCode::DuplicateInteraction => answers::conflict("duplicate_interaction", detail),
         RefusalCode::InteractionEnded => answers::conflict("interaction_ended", detail),
+        RefusalCode::NotConnected => answers::conflict("not_connected", detail),
         RefusalCode::StaleOffer => answers::conflict("stale_offer", detail),
         RefusalCode::Malformed => answers::unprocessable("malformed", detail),
         RefusalCode::Full => answers::full(detail),

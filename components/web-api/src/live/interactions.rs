@@ -192,6 +192,8 @@ pub enum LiveState {
     Offered,
     /// With an agent.
     Connected,
+    /// With an outside number.
+    External,
     /// Over.
     Ended,
 }
@@ -202,6 +204,7 @@ impl LiveState {
             domain::InteractionState::Waiting => self == Self::Waiting,
             domain::InteractionState::Offered { .. } => self == Self::Offered,
             domain::InteractionState::Connected { .. } => self == Self::Connected,
+            domain::InteractionState::External { .. } => self == Self::External,
             domain::InteractionState::Ended { .. } => self == Self::Ended,
         }
     }
