@@ -2,7 +2,9 @@
 
 use ringdown_domain::{AgentId, QueueId, RouteId, TenantId, TrunkId};
 use ringdown_pg_store::{Isolation, PgError, PgStore, Row, ToSql, Transaction};
-use ringdown_provisioner_core::{AgentRow, AgentSkillRow, OutboundRouteRow, QueueRow, QueueSkillRow, RouteRow, TenantRows, TrunkRow};
+use ringdown_provisioner_core::{
+    AgentRow, AgentSkillRow, OutboundRouteRow, QueueRow, QueueSkillRow, RouteRow, TenantRows, TrunkRow,
+};
 use uuid::Uuid;
 
 /// The ids of all tenants, with their revisions.

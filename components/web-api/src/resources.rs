@@ -2,8 +2,8 @@
 
 pub mod agents;
 pub mod fields;
-pub mod queues;
 pub mod outbound_routes;
+pub mod queues;
 pub mod routes;
 pub mod skill_set;
 pub mod skills;

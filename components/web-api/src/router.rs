@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth::sessions;
 use crate::live::{acd, agents as live_agents, interactions, provisioning, websocket};
 use crate::problem::Problem;
-use crate::resources::{agents, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
+use crate::resources::{agents, outbound_routes, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
 use crate::{answers, openapi, quotas};
 
 /// The largest body: an agent with 64 skills has 8 KiB, an interaction with all its notes 10 KiB.

@@ -38,8 +38,5 @@ pub use seats::{Room, Seat, SeenSeat};
 pub use tracks::Track;
 pub use wanted::{is_voice, wanted};
 
-
-
-
 #[cfg(test)]
 mod tests;

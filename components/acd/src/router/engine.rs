@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ringdown_acd_core::routing::{Counts, Router};
 use ringdown_domain::{InteractionId, TenantId, TimestampMs};
 use ringdown_events::{
-    Command, CommandEnvelope, CompiledConfig, Done, JournalEntry, JournalEvent, Outcome, Refusal, RefusalCode, RouterRecord,
+    Command, CommandEnvelope, CompiledConfig, Done, JournalEntry, JournalEvent, Outcome, Refusal, RefusalCode,
+    RouterRecord,
 };
 use ringdown_redis_store::{Commit, Guard, keys};
 
@@ -146,14 +147,8 @@ impl Engine {
         let commands = batch.commands();
         self.record.open = self.core.is_open();
         self.record.config_version = self.core.config_version();
-        let mut commit = batch.build(
-            self.tenant,
-            &mut self.core,
-            &mut self.listed,
-            &mut self.record,
-            &self.config,
-            retention,
-        )?;
+        let mut commit =
+            batch.build(self.tenant, &mut self.core, &mut self.listed, &mut self.record, &self.config, retention)?;
         let expected = if self.commits == 0 { String::new() } else { self.commits.to_string() };
         self.commits += 1;
         let number = self.commits;

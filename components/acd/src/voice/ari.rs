@@ -199,10 +199,12 @@ impl Ari {
     ) -> Result<(), AriError> {
         let spying = spying_channel(interaction, number, whispers);
         let whisper = if whispers { "out" } else { "none" };
-        let snoop = self
-            .client
-            .post(format!("{}/channels/{on}/snoop/{spying}", self.base))
-            .query(&[("spy", "both"), ("whisper", whisper), ("app", "acd"), ("appArgs", "spy")]);
+        let snoop = self.client.post(format!("{}/channels/{on}/snoop/{spying}", self.base)).query(&[
+            ("spy", "both"),
+            ("whisper", whisper),
+            ("app", "acd"),
+            ("appArgs", "spy"),
+        ]);
         there_is_fine(self.order("spy", snoop).await)?;
         let bridge = spy_bridge(interaction, number);
         self.make_bridge(&bridge, "mixing").await?;
@@ -250,10 +252,12 @@ impl Ari {
     /// Records what one party says, under a name that says whose it is.
     pub(crate) async fn begin_track(&self, call: &Conversation, track: &Track) -> Result<(), AriError> {
         let taping = taping_channel(call.interaction, track.number);
-        let snoop = self
-            .client
-            .post(format!("{}/channels/{}/snoop/{taping}", self.base, track.on))
-            .query(&[("spy", "in"), ("whisper", "none"), ("app", "acd"), ("appArgs", "tape")]);
+        let snoop = self.client.post(format!("{}/channels/{}/snoop/{taping}", self.base, track.on)).query(&[
+            ("spy", "in"),
+            ("whisper", "none"),
+            ("app", "acd"),
+            ("appArgs", "tape"),
+        ]);
         there_is_fine(self.order("tape", snoop).await)?;
         let name = track_name(call, track);
         let record = self.client.post(format!("{}/channels/{taping}/record", self.base)).query(&[
@@ -286,7 +290,8 @@ impl Ari {
     }
 
     async fn enter(&self, bridge: &str, channels: &str) -> Result<(), AriError> {
-        let add = self.client.post(format!("{}/bridges/{bridge}/addChannel", self.base)).query(&[("channel", channels)]);
+        let add =
+            self.client.post(format!("{}/bridges/{bridge}/addChannel", self.base)).query(&[("channel", channels)]);
         self.order("add_channel", add).await
     }
 

@@ -31,7 +31,8 @@ pub(crate) fn ways(config: &CompiledConfig, number: &PhoneNumber) -> Vec<Way> {
         }
         None => Vec::new(),
     };
-    let caller_id = |trunk: &TrunkConfig| route.and_then(|route| route.caller_id.clone()).or_else(|| trunk.caller_id.clone());
+    let caller_id =
+        |trunk: &TrunkConfig| route.and_then(|route| route.caller_id.clone()).or_else(|| trunk.caller_id.clone());
     trunks
         .into_iter()
         .map(|(trunk, destination, dialled)| Way {

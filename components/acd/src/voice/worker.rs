@@ -247,12 +247,7 @@ impl Work {
         }
     }
 
-    async fn ask(
-        &self,
-        call: &Conversation,
-        order: &Order,
-        way: Option<&Way>,
-    ) -> (&'static str, Result<(), AriError>) {
+    async fn ask(&self, call: &Conversation, order: &Order, way: Option<&Way>) -> (&'static str, Result<(), AriError>) {
         let (ari, id) = (&self.shared.ari, call.interaction);
         match order {
             Order::AnswerWithMusic(channel) => ("answer_with_music", {
@@ -273,9 +268,7 @@ impl Work {
             Order::Ringback { room, on } => ("ringback", ari.ringback(id, *room, *on).await),
             Order::Seat { room, channels } => ("seat", ari.seat(id, *room, channels).await),
             Order::SendDigits { channel, digits } => ("send_digits", ari.send_digits(channel, digits).await),
-            Order::Spy { channel, number, on, whispers } => {
-                ("spy", ari.spy(id, *number, channel, on, *whispers).await)
-            }
+            Order::Spy { channel, number, on, whispers } => ("spy", ari.spy(id, *number, channel, on, *whispers).await),
             Order::AcceptOffer(..)
             | Order::AnswerCustomer
             | Order::Create

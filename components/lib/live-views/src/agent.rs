@@ -177,7 +177,8 @@ impl Engagement {
 
 impl From<events::AgentRecord> for LiveAgent {
     fn from(agent: events::AgentRecord) -> Self {
-        let engagements = agent.engagements.iter().map(|engagement| Engagement::of(*engagement, &agent.state)).collect();
+        let engagements =
+            agent.engagements.iter().map(|engagement| Engagement::of(*engagement, &agent.state)).collect();
         Self {
             engagements,
             reachable: agent.reachable,

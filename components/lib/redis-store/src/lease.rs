@@ -158,7 +158,9 @@ impl Lease {
         // After its own time it is over anyway: a process that stops while Redis is away waits no longer.
         match tokio::time::timeout(self.ttl, released).await {
             Ok(released) => released.map(drop),
-            Err(_late) => Err(StoreError::Unknown { what: "lease_release", detail: "no answer in its time".to_owned() }),
+            Err(_late) => {
+                Err(StoreError::Unknown { what: "lease_release", detail: "no answer in its time".to_owned() })
+            }
         }
     }
 

@@ -235,7 +235,7 @@ impl Compiler {
         })
     }
 
-    fn caller_id(&mut self, kind: &'static str, id: &dyn std::fmt::Display, text: Option<&str>) -> Option<String> {
+    fn caller_id(&mut self, kind: &'static str, id: &dyn fmt::Display, text: Option<&str>) -> Option<String> {
         let text = text?;
         let digits = text.strip_prefix('+').unwrap_or(text);
         if digits.is_empty() || digits.len() > 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -391,5 +391,5 @@ fn is_hex(text: &str, digits: usize) -> bool {
 
 /// An address with or without a port. Names are never looked up on the way of a call.
 fn is_destination(text: &str) -> bool {
-    text.parse::<std::net::IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok()
+    text.parse::<IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok()
 }

@@ -306,7 +306,18 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
     let busy = input.busy_limit.map(Bounded::value);
     let recorded = input.recorded;
     let values: db::Values<'_, 13> = [
-        &tenant.0, &id.0, &name, &priority, &ring, &wrap_up, &wait_given, &wait, &capacity, &service, &after, &busy,
+        &tenant.0,
+        &id.0,
+        &name,
+        &priority,
+        &ring,
+        &wrap_up,
+        &wait_given,
+        &wait,
+        &capacity,
+        &service,
+        &after,
+        &busy,
         &recorded,
     ];
     db::execute(tx, sql, &values).await?;

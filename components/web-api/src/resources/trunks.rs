@@ -225,7 +225,15 @@ pub async fn create_trunk(
         );
         let name = input.name.as_str();
         let values: db::Values<'_, 10> = [
-            &id.0, &scope.tenant.0, &name, &sources, &capacity, &country, &international, &national, &destination,
+            &id.0,
+            &scope.tenant.0,
+            &name,
+            &sources,
+            &capacity,
+            &country,
+            &international,
+            &national,
+            &destination,
             &caller_id,
         ];
         let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
@@ -269,8 +277,19 @@ pub async fn patch_trunk(
              updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
         );
         let values: db::Values<'_, 13> = [
-            &scope.tenant.0, &id.0, &name, &sources, &capacity, &country_given, &country, &international, &national,
-            &destination_given, &destination, &caller_id_given, &caller_id,
+            &scope.tenant.0,
+            &id.0,
+            &name,
+            &sources,
+            &capacity,
+            &country_given,
+            &country,
+            &international,
+            &national,
+            &destination_given,
+            &destination,
+            &caller_id_given,
+            &caller_id,
         ];
         let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
         Effect::changed(etag, &trunk)
@@ -297,10 +316,12 @@ pub async fn delete_trunk(
             let detail = format!("routes name this trunk: {}", numbers.join(", "));
             return Err(answers::conflict("trunk_in_use", detail));
         }
-        let sql = "SELECT prefix FROM outbound_routes WHERE tenant_id = $1 AND $2 = ANY (trunks) ORDER BY prefix LIMIT 20";
+        let sql =
+            "SELECT prefix FROM outbound_routes WHERE tenant_id = $1 AND $2 = ANY (trunks) ORDER BY prefix LIMIT 20";
         let outbound = db::all(tx, sql, &values).await?;
         if !outbound.is_empty() {
-            let prefixes: Vec<String> = outbound.iter().map(|row| format!("\"{}\"", row.get::<_, String>("prefix"))).collect();
+            let prefixes: Vec<String> =
+                outbound.iter().map(|row| format!("\"{}\"", row.get::<_, String>("prefix"))).collect();
             let detail = format!("outbound routes use this trunk: {}", prefixes.join(", "));
             return Err(answers::conflict("trunk_in_use", detail));
         }

@@ -6,9 +6,7 @@ use ringdown_domain::{AgentId, EndReason, InteractionId, OfferFailure, OfferId, 
 use ringdown_events::{WantedConversation, WantedCustomer, WantedLeg, WantedParty};
 
 use super::outcome::{LegEnd, judge};
-use super::record::{
-    Conversation, Customer, CustomerStage, End, GoneLeg, Leg, LegStage, NORMAL_CLEARING,
-};
+use super::record::{Conversation, Customer, CustomerStage, End, GoneLeg, Leg, LegStage, NORMAL_CLEARING};
 use super::seats::{Room, Seat, SeenSeat};
 use super::tracks::Track;
 
@@ -461,8 +459,7 @@ impl Conversation {
         }
         if self.is_accepted(leg.leg) {
             let joined = if leg.joined || !was_ordered { Some(leg.joined) } else { None };
-            let gone =
-                GoneLeg { leg: leg.leg, interaction: leg.interaction, channel: leg.channel, at_ms, joined };
+            let gone = GoneLeg { leg: leg.leg, interaction: leg.interaction, channel: leg.channel, at_ms, joined };
             orders.extend(report_of(&gone));
             self.gone.push(gone);
         } else if !leg.settled {
@@ -481,7 +478,8 @@ impl Conversation {
             return false;
         }
         let wanted = self.wanted.as_ref().and_then(|wanted| wanted.legs.iter().find(|it| it.leg == leg.leg));
-        let Some(WantedLeg { party: WantedParty::Number { number }, ring_until_ms: Some(until_ms), .. }) = wanted else {
+        let Some(WantedLeg { party: WantedParty::Number { number }, ring_until_ms: Some(until_ms), .. }) = wanted
+        else {
             return false;
         };
         leg.way += 1;
@@ -577,9 +575,10 @@ impl Conversation {
         for leg in &mut self.legs {
             leg.joined |= listed.seats.contains_key(&leg.channel);
         }
-        let is_joined = self.customer.as_ref().is_some_and(|customer| {
-            listed.seats.get(&customer.channel) == Some(&SeenSeat::Room(Room::Main))
-        });
+        let is_joined = self
+            .customer
+            .as_ref()
+            .is_some_and(|customer| listed.seats.get(&customer.channel) == Some(&SeenSeat::Room(Room::Main)));
         for gone in self.gone.iter_mut().filter(|gone| gone.joined.is_none()) {
             gone.joined = Some(is_joined);
             orders.extend(report_of(gone));

@@ -64,7 +64,9 @@ impl Conversation {
     pub(super) fn main_leg(&self) -> Option<&Leg> {
         self.legs.iter().find(|leg| {
             leg.stage == LegStage::Answered
-                && self.wanted_leg(leg.leg).is_some_and(|wanted| wanted.role.is_none() && wanted.ring_until_ms.is_none())
+                && self
+                    .wanted_leg(leg.leg)
+                    .is_some_and(|wanted| wanted.role.is_none() && wanted.ring_until_ms.is_none())
         })
     }
 
@@ -115,9 +117,7 @@ impl Conversation {
 
     /// Whether the agent is with somebody who is asked, or waits for one who is being called.
     fn is_consulting(&self) -> bool {
-        self.wanted.as_ref().is_some_and(|wanted| {
-            wanted.legs.iter().any(|leg| leg.role == Some(PartyRole::Consult))
-        })
+        self.wanted.as_ref().is_some_and(|wanted| wanted.legs.iter().any(|leg| leg.role == Some(PartyRole::Consult)))
     }
 
     /// The rooms in which somebody waits for one who is being called.
@@ -156,7 +156,8 @@ impl Conversation {
         self.leave_spies(&wanted, orders);
         for room in [Room::Waiting, Room::Consult, Room::Main] {
             let seat = Seat::Room(room);
-            let moves = wanted.iter().filter(|(channel, place)| **place == seat && self.seats.get(*channel) != Some(&seat));
+            let moves =
+                wanted.iter().filter(|(channel, place)| **place == seat && self.seats.get(*channel) != Some(&seat));
             let channels: Vec<String> = moves.map(|(channel, _)| channel.clone()).collect();
             if channels.is_empty() {
                 continue;

@@ -5,9 +5,7 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringdown_domain::{
-    AgentId, EndReason, InteractionId, OfferId, PartyRole, Recording, TenantId, TimestampMs,
-};
+use ringdown_domain::{AgentId, EndReason, InteractionId, OfferId, PartyRole, Recording, TenantId, TimestampMs};
 use ringdown_events::{WantedConversation, WantedCustomer, WantedLeg, WantedParty};
 
 use super::{Conversation, Input, LegEnd, Listed, Order, Room};

@@ -49,7 +49,11 @@ fn customer(root: &InteractionRecord, children: &[&InteractionRecord]) -> Wanted
         // The outside number rings: the customer hears music until it answers.
         (InteractionState::External { deadline_ms: Some(_), .. }, CustomerSide::Here) => WantedCustomer::Held,
         (InteractionState::Connected { .. } | InteractionState::External { .. }, CustomerSide::Here) => {
-            if is_apart() { WantedCustomer::Held } else { WantedCustomer::Joined }
+            if is_apart() {
+                WantedCustomer::Held
+            } else {
+                WantedCustomer::Joined
+            }
         }
     }
 }

@@ -32,7 +32,9 @@ impl Router {
         let order = |state: &InteractionState| match state {
             InteractionState::Waiting => 0,
             InteractionState::Offered { .. } => 1,
-            InteractionState::Connected { .. } | InteractionState::Ended { .. } | InteractionState::External { .. } => 2,
+            InteractionState::Connected { .. } | InteractionState::Ended { .. } | InteractionState::External { .. } => {
+                2
+            }
         };
         let mut lost: Vec<_> = lost
             .map(|(slot, entry)| (order(&entry.record.state), entry.record.arrived_at_ms, entry.record.id, slot))
@@ -81,7 +83,10 @@ impl Router {
         };
         let talked_to = match before {
             InteractionState::Connected { agent, .. } => Some(agent),
-            InteractionState::Waiting | InteractionState::Offered { .. } | InteractionState::Ended { .. } | InteractionState::External { .. } => None,
+            InteractionState::Waiting
+            | InteractionState::Offered { .. }
+            | InteractionState::Ended { .. }
+            | InteractionState::External { .. } => None,
         };
         let reason = true_reason(reason, talked_to.is_some());
         let wrap_up_ms = self.interactions[interaction].record.wrap_up_ms;

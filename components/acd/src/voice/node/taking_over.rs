@@ -205,7 +205,9 @@ impl Node {
             .legs()
             .iter()
             .filter(|leg| matches!(leg.stage, LegStage::Dialling | LegStage::Ringing))
-            .filter(|leg| found.found.legs.iter().any(|shown| shown.channel == leg.channel && shown.answered_for.is_some()))
+            .filter(|leg| {
+                found.found.legs.iter().any(|shown| shown.channel == leg.channel && shown.answered_for.is_some())
+            })
             .map(|leg| leg.channel.clone())
             .collect();
         let facts = self.facts(record);

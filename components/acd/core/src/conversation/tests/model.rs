@@ -35,8 +35,7 @@ impl Media {
                 Order::HangUpLeg(channel) => {
                     let leg = call.leg(channel).map(|leg| leg.leg);
                     let is_first = self.hung_up.insert(channel.clone());
-                    if is_first
-                        && !call.is_over() && leg.is_some_and(|leg| call.is_accepted(leg)) {
+                    if is_first && !call.is_over() && leg.is_some_and(|leg| call.is_accepted(leg)) {
                         self.faults.push(format!("{channel} takes part and was hung up"));
                     }
                     self.remove(channel);
@@ -95,13 +94,8 @@ fn feed(call: &mut Conversation, media: &mut Media, now: TimestampMs, input: Inp
     }
 }
 
-const ROLES: [Option<PartyRole>; 5] = [
-    None,
-    Some(PartyRole::Consult),
-    Some(PartyRole::Conference),
-    Some(PartyRole::Listen),
-    Some(PartyRole::Whisper),
-];
+const ROLES: [Option<PartyRole>; 5] =
+    [None, Some(PartyRole::Consult), Some(PartyRole::Conference), Some(PartyRole::Listen), Some(PartyRole::Whisper)];
 
 /// A word of the router: up to three legs, each ringing or accepted, and a place for the customer.
 fn word() -> impl Strategy<Value = WantedConversation> {
@@ -112,7 +106,8 @@ fn word() -> impl Strategy<Value = WantedConversation> {
             let leg = if rings { rung(number, ROLES[role]) } else { joined(number, ROLES[role]) };
             legs.insert(number, WantedLeg { muted, ..leg });
         }
-        let customer = [WantedCustomer::Waiting, WantedCustomer::Held, WantedCustomer::Joined][usize::from(place)].clone();
+        let customer =
+            [WantedCustomer::Waiting, WantedCustomer::Held, WantedCustomer::Joined][usize::from(place)].clone();
         let recording = if recorded { Recording::On } else { Recording::Off };
         WantedConversation { recording, ..conversation(customer, legs.into_values().collect()) }
     })

@@ -174,10 +174,11 @@ fn a_caller_who_heard_nobody_goes_back_to_the_queue() {
     let hung_up = failed(OfferFailure::HungUp, None);
     // The agent hung up between the answer and the commit.
     let call = check(answered(), gone(&channel(1), None), std::slice::from_ref(&hung_up));
-    let call = check(call, wanted(WantedCustomer::Joined, vec![joined(1, None)]), &[
-        hung_up.clone(),
-        seat(Room::Main, &["caller"]),
-    ]);
+    let call = check(
+        call,
+        wanted(WantedCustomer::Joined, vec![joined(1, None)]),
+        &[hung_up.clone(), seat(Room::Main, &["caller"])],
+    );
     check(call, wanted(WantedCustomer::Waiting, vec![]), &[seat(Room::Waiting, &["caller"])]);
     // While they were being joined: Asterisk's answer decides.
     let both = || vec!["caller".to_owned(), channel(1)];
@@ -226,10 +227,8 @@ fn a_consultation_opens_a_room_of_its_own_with_a_ringing_tone() {
     assert!(matches!(&orders[0], Order::Dial { channel: name, .. } if *name == channel(2)), "{orders:?}");
     assert_eq!(orders[1..], [seat(Room::Waiting, &["caller"]), seat(Room::Consult, &[&channel(1)]), ringback(true)]);
     let call = after(call, Input::Answered { channel: channel(2) });
-    let call = check(call, asks(joined(2, Some(PartyRole::Consult))), &[
-        seat(Room::Consult, &[&channel(2)]),
-        ringback(false),
-    ]);
+    let call =
+        check(call, asks(joined(2, Some(PartyRole::Consult))), &[seat(Room::Consult, &[&channel(2)]), ringback(false)]);
     // The one who was asked hangs up; the router hears whose leg it was, and has everybody back.
     let call = after(call, Input::Seated { channels: vec![channel(2)], done: true });
     let left = Order::EndLeg(child(2), leg_id(2), START.plus_ms(50));
@@ -249,7 +248,8 @@ fn a_consultation_becomes_a_transfer_or_a_conference() {
 #[test]
 fn a_supervisor_listens_whispers_and_barges() {
     let with = |role| wanted(WantedCustomer::Joined, vec![joined(1, None), joined(2, Some(role))]);
-    let call = after(talking(), wanted(WantedCustomer::Joined, vec![joined(1, None), rung(2, Some(PartyRole::Listen))]));
+    let call =
+        after(talking(), wanted(WantedCustomer::Joined, vec![joined(1, None), rung(2, Some(PartyRole::Listen))]));
     let call = after(call, Input::Answered { channel: channel(2) });
     let spy = |whispers| Order::Spy { channel: channel(2), number: 2, on: channel(1), whispers };
     let call = check(call, with(PartyRole::Listen), &[spy(false)]);
@@ -268,26 +268,18 @@ fn each_party_is_recorded_and_a_pause_is_told() {
         Input::Wanted(WantedConversation { recording, ..talks })
     };
     let begun_at_ms = START.plus_ms(100);
-    let track = |number, on: &str, is_customer, paused| Track {
-        on: on.to_owned(),
-        number,
-        is_customer,
-        begun_at_ms,
-        paused,
-    };
+    let track =
+        |number, on: &str, is_customer, paused| Track { on: on.to_owned(), number, is_customer, begun_at_ms, paused };
     let (customer, agent) = (|paused| track(1, "caller", true, paused), |paused| track(2, &channel(1), false, paused));
-    let call = check(talking(), recorded(Recording::On), &[
-        Order::BeginTrack(customer(false)),
-        Order::BeginTrack(agent(false)),
-    ]);
-    let call = check(call, recorded(Recording::Paused), &[
-        Order::PauseTrack(customer(true)),
-        Order::PauseTrack(agent(true)),
-    ]);
-    let call = check(call, recorded(Recording::On), &[
-        Order::PauseTrack(customer(false)),
-        Order::PauseTrack(agent(false)),
-    ]);
+    let call = check(
+        talking(),
+        recorded(Recording::On),
+        &[Order::BeginTrack(customer(false)), Order::BeginTrack(agent(false))],
+    );
+    let call =
+        check(call, recorded(Recording::Paused), &[Order::PauseTrack(customer(true)), Order::PauseTrack(agent(true))]);
+    let call =
+        check(call, recorded(Recording::On), &[Order::PauseTrack(customer(false)), Order::PauseTrack(agent(false))]);
     check(call, recorded(Recording::Off), &[Order::EndTrack(customer(false)), Order::EndTrack(agent(false))]);
 }
 
@@ -313,11 +305,11 @@ fn an_agents_own_call_rings_the_agent_first_and_then_the_number() {
     // The first trunk has no room: the next one is tried.
     let call = check(call, gone(&customer, Some(503)), &[dialled(1)]);
     let customer = format!("rd-{}-c2", interaction());
-    let call = check(call, Input::Answered { channel: customer.clone() }, &[
-        Order::AnswerCustomer,
-        seat(Room::Main, &[&customer]),
-        ringback(false),
-    ]);
+    let call = check(
+        call,
+        Input::Answered { channel: customer.clone() },
+        &[Order::AnswerCustomer, seat(Room::Main, &[&customer]), ringback(false)],
+    );
     let call = check(call, wanted(WantedCustomer::Joined, vec![joined(1, None)]), &[]);
     check(call, gone(&customer, None), &[ended(EndReason::CallerHangup, 50), hang_up(1)]);
 }
