@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use redis::AsyncCommands;
-use ringdown_domain::{
+use ringdown_domain::{CustomerSide, Origin, Recording, 
     AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, Media, OfferId, Priority, QueueId,
     TenantId, TimestampMs, UserId,
 };
@@ -183,6 +183,8 @@ fn agent(number: u8) -> AgentRecord {
         available_since_ms: Some(TimestampMs(1)),
         place_since_ms: None,
         refusals: None,
+ reachable: None,
+ engagements: vec![],
     }
 }
 
@@ -205,6 +207,18 @@ fn interaction(number: u8, state: InteractionState) -> InteractionRecord {
         wrap_up_ms: 0,
         offers: 0,
         state,
+        origin: Origin::default(),
+        parent: None,
+        role: None,
+        initiator: None,
+        target: None,
+        children: vec![],
+        parties: vec![],
+        held_since_ms: None,
+        muted: false,
+        recording: Recording::default(),
+        customer: CustomerSide::default(),
+        disposition: None,
     }
 }
 

@@ -6,19 +6,23 @@
 //!
 //! ```text
 //! interaction   (arrival) --> Waiting <--> Offered --> Connected --> Ended
-//!                                |            |                        ^
+//!                                |  ^         |          |   ^         ^
+//!                                |  '---------|- transfer '   | External (an outside number has it)
 //!                                '------------'----- abandon wins -----'
 //! agent state   Idle --> Reserved --> Ringing --> Talking --> WrappingUp --> Idle
 //!                 ^---------'------------'  offer over
 //! ```
 //!
 //! The parts: `skills` (names as numbers), `line` (available agents in order), `waiting` (waiting interactions by need), `slots`
-//! (the records), `arrival`, `offers`, `ending`, `agents`, `config`, `restore` (one kind of input each), `settling` (the two
-//! searches), `timers`, `changes` (what the shell must write), `hashing`.
+//! (the records), `arrival`, `offers`, `ending`, `agents`, `phones`, `config`, `restore` (one kind of input each),
+//! `controls`, `consult`, `transfers`, `placing`, `supervision` (what agents and supervisors do with calls), `family` (who takes part
+//! in a conversation), `directed` (offers to one agent by name), `settling` (the two searches), `timers`, `changes` (what the shell
+//! must write), `hashing`.
 //!
 //! What holds after every call, and what tests check:
 //! - An interaction is in exactly one place: waiting, with one agent (offered or connected), or over.
 //! - An agent in the line is ready, idle and matches nobody who waits.
+//! - What occupies an agent is an interaction, a child of another one included; a child's parent is live and names it.
 //! - A record alone says everything: a router restored from records goes on exactly as the one that wrote them.
 //!
 //! It never reads a clock, draws a random number, does I/O, knows SIP, or decides by anything that is not in a record or in the
@@ -28,22 +32,29 @@ mod agents;
 mod arrival;
 mod changes;
 mod config;
+mod consult;
+mod controls;
+mod directed;
 mod ending;
+mod family;
 mod hashing;
 mod line;
 mod offers;
 mod phones;
+mod placing;
 mod restore;
 mod settling;
 mod skills;
 mod slots;
+mod supervision;
 mod timers;
+mod transfers;
 mod waiting;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasherDefault;
 
 use ringdown_domain::{AgentId, InteractionId, QueueId, TimestampMs};
@@ -56,7 +67,7 @@ pub use offers::OfferIds;
 
 use line::{Hit, Line};
 use skills::Skills;
-use slots::{Agents, EndedIds, Interactions};
+use slots::{Agents, EndedIds, Interactions, RecentlyEnded};
 use timers::Timers;
 use waiting::{QueuePlace, Waiting};
 
@@ -64,6 +75,8 @@ use waiting::{QueuePlace, Waiting};
 pub const MAX_WAITING: u32 = 100_000;
 /// How many ended interactions a router answers for; an older one is unknown.
 pub const MAX_ENDED: usize = slots::MAX_ENDED;
+/// How many final records a router keeps, so that they can be classed after the end.
+pub const MAX_RECENT: usize = slots::MAX_RECENT;
 /// How long an agent whose phone was busy is left alone, in milliseconds; twice as long each further time in a row.
 pub const BUSY_PAUSE_MS: u64 = 2_000;
 /// The longest such pause: about a minute, as long as a caller may be worth another try.
@@ -84,6 +97,9 @@ pub struct Router {
     agents: Agents,
     interactions: Interactions,
     ended: EndedIds,
+    recent: RecentlyEnded,
+    /// Roots of families in which something changed since they were settled.
+    families: BTreeSet<InteractionId>,
     line: Line,
     waiting: Waiting,
     timers: Timers,
@@ -144,6 +160,8 @@ impl Router {
             agents: Agents::default(),
             interactions: Interactions::default(),
             ended: EndedIds::default(),
+            recent: RecentlyEnded::default(),
+            families: BTreeSet::new(),
             line: Line::new(),
             waiting: Waiting::default(),
             timers: Timers::default(),
@@ -164,35 +182,45 @@ impl Router {
     /// The refusal for the asker; the command then changed nothing.
     pub fn command(&mut self, now: TimestampMs, command: &Command) -> Result<Done, Refusal> {
         self.advance(now);
+        let result = self.carry_out(command);
+        self.settle_families();
+        result
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Result<Done, Refusal> {
         match command {
             Command::AcceptOffer { interaction, offer } => self.accept_offer(*interaction, *offer),
+            Command::AnswerCustomer { interaction } => self.answer_customer(*interaction),
+            Command::ConsultInteraction { interaction, consult, target } => {
+                self.consult(*interaction, *consult, target)
+            }
             Command::CreateInteraction(new) => self.create_interaction(new),
+            Command::EndConsult { interaction, how } => self.end_consult(*interaction, *how),
             Command::EndInteraction { interaction, reason, at_ms } => {
                 self.end_interaction(*interaction, *reason, *at_ms)
             }
+            Command::EndLeg { interaction, leg, at_ms } => self.end_leg(*interaction, *leg, *at_ms),
+            Command::ExtendWrapUp { agent, by_ms } => self.extend_wrap_up(*agent, *by_ms),
             Command::FinishWrapUp { agent } => self.finish_wrap_up(*agent),
             Command::FailOffer { interaction, offer, failure, sip_code } => {
                 self.fail_offer(*interaction, *offer, *failure, *sip_code)
             }
+            Command::HoldInteraction { interaction, held } => self.hold(*interaction, *held),
             Command::LoseNode { node, before_ms } => Ok(self.lose_node(node, *before_ms)),
+            Command::MoveInteraction { interaction, queue } => self.move_to_queue(*interaction, *queue),
+            Command::MuteInteraction { interaction, muted } => self.mute(*interaction, *muted),
             Command::ObservePhone { agent, reachable } => self.observe_phone(*agent, *reachable),
+            Command::PlaceCall(new) => self.place_call(new),
             Command::RingOffer { interaction, offer } => self.ring_offer(*interaction, *offer),
+            Command::SendDigits { interaction, digits } => self.send_digits(*interaction, digits),
             Command::SetAcdOpen { open } => Ok(self.set_open(*open)),
             Command::SetAgentStatus { agent, status } => self.set_agent_status(*agent, status),
-            Command::AnswerCustomer { .. }
-            | Command::ConsultInteraction { .. }
-            | Command::EndConsult { .. }
-            | Command::EndLeg { .. }
-            | Command::ExtendWrapUp { .. }
-            | Command::HoldInteraction { .. }
-            | Command::MoveInteraction { .. }
-            | Command::MuteInteraction { .. }
-            | Command::PlaceCall(_)
-            | Command::SendDigits { .. }
-            | Command::SetDisposition { .. }
-            | Command::SetRecording { .. }
-            | Command::SuperviseInteraction { .. }
-            | Command::TransferInteraction { .. } => refuse(RefusalCode::Malformed, "not carried out by this version"),
+            Command::SetDisposition { interaction, disposition } => self.set_disposition(*interaction, disposition),
+            Command::SetRecording { interaction, recording } => self.set_recording(*interaction, *recording),
+            Command::SuperviseInteraction { interaction, supervision, supervisor, mode } => {
+                self.supervise(*interaction, *supervision, *supervisor, *mode)
+            }
+            Command::TransferInteraction { interaction, target } => self.transfer(*interaction, target),
         }
     }
 
@@ -201,7 +229,9 @@ impl Router {
         self.advance(now);
         while let Some(timer) = self.timers.pop_due(self.clock.now) {
             self.on_timer(timer);
+            self.settle_families();
         }
+        self.settle_families();
     }
 
     /// Appends what happened since the last drain, in order, each with its time.

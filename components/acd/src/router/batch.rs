@@ -126,7 +126,7 @@ impl Batch {
         if let Some(position) = self.position.take() {
             record.position = position;
         }
-        self.write_journal(&mut commit, tenant, &changes.ended, retention);
+        self.write_journal(&mut commit, tenant, &changes, retention);
         for (node, effects) in self.conversations.effects(core, &changes, config) {
             let row = |effect| Ok(row(["*", keys::ENTRY_FIELD], [to_json(&effect)?]));
             let rows = effects.into_iter().map(row).collect::<Result<Vec<_>, EncodeError>>()?;
@@ -142,7 +142,7 @@ impl Batch {
         &mut self,
         commit: &mut Commit,
         tenant: TenantId,
-        ended: &[InteractionRecord],
+        changes: &Changes,
         retention: &Retention,
     ) {
         let mut texts = Vec::with_capacity(self.entries.len());
@@ -164,7 +164,8 @@ impl Batch {
         let expire = |record: &InteractionRecord| {
             vec![keys::history(tenant, record.id).into(), retention.ended_s.to_string().into()]
         };
-        commit.show_group(vec!["EXPIRE".to_owned()], ended.iter().map(expire).collect());
+        let over = changes.ended.iter().chain(&changes.classed);
+        commit.show_group(vec!["EXPIRE".to_owned()], over.map(expire).collect());
     }
 }
 
@@ -309,9 +310,20 @@ fn write_interactions(
         over.add(commit, [record.id.to_string()]);
     }
     commit.push_group(vec!["SETEX".to_owned()], finals);
+    write_classed(commit, tenant, &changes.classed)?;
     over.finish(commit);
     write_ended(commit, tenant, changes, listed, retention);
     write_queue(commit, tenant, &changes.queue);
+    Ok(())
+}
+
+/// Dispositions given after the end. A record that is gone stays gone, and one that is there goes when it would have.
+fn write_classed(commit: &mut Commit, tenant: TenantId, classed: &[InteractionRecord]) -> Result<(), EncodeError> {
+    let mut rows = Vec::with_capacity(classed.len());
+    for record in classed {
+        rows.push(row([], [keys::interaction(tenant, record.id), to_json(record)?, "XX".to_owned(), "KEEPTTL".to_owned()]));
+    }
+    commit.push_group(vec!["SET".to_owned()], rows);
     Ok(())
 }
 

@@ -13,9 +13,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringdown_acd_core::routing::{MAX_ENDED, OfferIds, Router};
-use ringdown_domain::{InteractionId, TenantId};
-use ringdown_events::CompiledConfig;
+use ringdown_acd_core::routing::{MAX_ENDED, MAX_RECENT, OfferIds, Router};
+use ringdown_domain::{InteractionId, InteractionState, TenantId};
+use ringdown_events::{CompiledConfig, InteractionRecord};
 use ringdown_redis_store::{
     CommitError, Committer, Lease, RedisPool, Retry, StoreError, StreamReader, StreamStart, keys, newest_stream_id,
     redis, snapshot,
@@ -355,13 +355,35 @@ async fn recover(
     }
     record.epoch = lease.epoch();
     let ids = OfferIds::new(tenant, lease.epoch());
-    let mut core = Router::restore(ids, config, state.agents, state.interactions, &record);
+    let mut interactions = state.interactions;
+    interactions.extend(read_final(&shared.pool, tenant, &ended).await?);
+    let mut core = Router::restore(ids, config, state.agents, interactions, &record);
     core.remember_ended(ended.iter().copied());
     let repairs = core.counts().repairs;
     if repairs > 0 {
         log::error!(tenant:% = tenant, repairs; "records disagreed and were put right");
     }
     Ok(Restored { core, record, remembered, ended, commits: marks.commits, redis_run: marks.this_run })
+}
+
+/// The final records of those that ended last, which may still be classed. One that cannot be read is left out: routing does
+/// not depend on it.
+async fn read_final(
+    pool: &RedisPool,
+    tenant: TenantId,
+    ended: &[InteractionId],
+) -> Result<Vec<InteractionRecord>, StoreError> {
+    let newest = &ended[ended.len().saturating_sub(MAX_RECENT)..];
+    if newest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut cmd = redis::cmd("MGET");
+    for id in newest {
+        cmd.arg(keys::interaction(tenant, *id));
+    }
+    let texts: Vec<Option<String>> = pool.run("recover", Retry::Safe, &cmd).await?;
+    let records = texts.into_iter().flatten().filter_map(|text| serde_json::from_str::<InteractionRecord>(&text).ok());
+    Ok(records.filter(|record| matches!(record.state, InteractionState::Ended { .. })).collect())
 }
 
 /// What the router's hash holds beyond its record, and which run of Redis answers.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ringdown_domain::{
+use ringdown_domain::{CustomerSide, Origin, Recording, 
     AgentId, AgentState, AgentStatus, CommandId, Delivery, EndReason, InteractionId, InteractionState, Media,
     OfferFailure, OfferId, Priority, ReasonCode, SkillLevel, SkillRequirement, TimestampMs,
 };
@@ -71,6 +71,18 @@ fn interaction() -> InteractionRecord {
         wrap_up_ms: 0,
         offers: 1,
         state: InteractionState::Connected { agent: agent_id(), offer: offer_id(), since_ms: TimestampMs(20) },
+        origin: Origin::default(),
+        parent: None,
+        role: None,
+        initiator: None,
+        target: None,
+        children: vec![],
+        parties: vec![],
+        held_since_ms: None,
+        muted: false,
+        recording: Recording::default(),
+        customer: CustomerSide::default(),
+        disposition: None,
     }
 }
 
@@ -168,6 +180,8 @@ fn journal_entries() {
                     available_since_ms: None,
                     place_since_ms: None,
                     refusals: None,
+ reachable: None,
+ engagements: vec![],
                 },
             },
         },

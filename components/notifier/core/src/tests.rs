@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use ringdown_domain::{
+use ringdown_domain::{CustomerSide, Origin, Recording, 
     AgentId, Delivery, EndReason, InteractionId, InteractionState, Media, OfferFailure, OfferId, Priority, QueueId,
     TimestampMs,
 };
@@ -40,6 +40,18 @@ fn interaction(number: u8, queue: Option<u8>, state: InteractionState) -> Intera
         wrap_up_ms: 0,
         offers: 0,
         state,
+        origin: Origin::default(),
+        parent: None,
+        role: None,
+        initiator: None,
+        target: None,
+        children: vec![],
+        parties: vec![],
+        held_since_ms: None,
+        muted: false,
+        recording: Recording::default(),
+        customer: CustomerSide::default(),
+        disposition: None,
     }
 }
 

@@ -20,7 +20,7 @@ impl Router {
                 self.step_out(agent);
                 self.settle_agent(agent, self.now());
             }
-            AgentState::Reserved { .. } | AgentState::Ringing { .. } => self.reject_offer(agent),
+            AgentState::Reserved { .. } | AgentState::Ringing { .. } => self.step_back_in_offer(agent),
             AgentState::Talking { .. } | AgentState::WrappingUp { .. } => self.agent_changed(agent),
         }
         Ok(Done::Changed)
@@ -101,7 +101,7 @@ impl Router {
         }
         for (_, agent) in &agents {
             match self.agents[*agent].record.state {
-                AgentState::Reserved { .. } | AgentState::Ringing { .. } => self.reject_offer(*agent),
+                AgentState::Reserved { .. } | AgentState::Ringing { .. } => self.step_back_in_offer(*agent),
                 AgentState::Idle | AgentState::Talking { .. } | AgentState::WrappingUp { .. } => {
                     self.agent_changed(*agent)
                 }
@@ -124,15 +124,23 @@ impl Router {
         record.refusals = None;
     }
 
-    /// The agent, who no longer wants it, gives back what is offered.
-    fn reject_offer(&mut self, agent: u32) {
+    /// The agent, who no longer wants it, gives back what is offered. An offer to the agent by name stays open unless the agent
+    /// logs out: readiness does not matter to it.
+    fn step_back_in_offer(&mut self, agent: u32) {
         let (AgentState::Reserved { interaction, .. } | AgentState::Ringing { interaction, .. }) =
             self.agents[agent].record.state
         else {
             return;
         };
         if let Some(interaction) = self.interactions.find(interaction) {
-            self.withdraw_offer(interaction, OfferFailure::Rejected, None, self.now());
+            if !self.is_directed(interaction) {
+                self.withdraw_offer(interaction, OfferFailure::Rejected, None, self.now());
+            } else if self.agents[agent].record.status == AgentStatus::LoggedOut {
+                self.fail_directed(interaction, OfferFailure::Rejected, None);
+            } else {
+                self.step_out(agent);
+                self.agent_changed(agent);
+            }
         }
     }
 

@@ -7,7 +7,6 @@ use ringdown_events::{
     Done, InteractionRecord, JournalEvent, NewInteraction, QueueRules, Refusal, RefusalCode, Trigger,
 };
 
-use super::slots::Interaction;
 use super::{MAX_WAITING, Router, refuse, skills};
 
 /// Most free notes, and the most characters of a key and of a value.
@@ -17,29 +16,21 @@ const MAX_ATTRIBUTE_VALUE_CHARS: usize = 256;
 /// Earliest arrival believed, in milliseconds before now: the longest wait a queue may allow.
 const MAX_AGE_MS: u64 = 86_400_000;
 /// A ring time of less would let one phone be rung over and over without a pause.
-const MIN_RING_TIMEOUT_MS: u64 = 1_000;
+pub(super) const MIN_RING_TIMEOUT_MS: u64 = 1_000;
 
 impl Router {
     pub(super) fn create_interaction(&mut self, new: &NewInteraction) -> Result<Done, Refusal> {
         let record = self.admit(new)?;
         let id = record.id;
-        let needs = self.skills.needs(&record.requirements);
-        let set = self.waiting.use_set(needs, &mut self.line);
         self.emit(JournalEvent::InteractionQueued { interaction: record.clone() });
-        let slot = self.interactions.insert(id, Interaction { record, set, dirty: false, shown: None });
-        self.touch_interaction(slot);
-        let offered = self.seek_agent(slot, Trigger::InteractionArrived);
-        if offered.is_none() {
-            self.enqueue(slot);
-        }
+        let slot = self.insert_record(record);
+        let offered = self.seek_or_wait(slot, Trigger::InteractionArrived);
         Ok(Done::Created { interaction: id, offered })
     }
 
     /// The record of a new interaction, or why it is refused.
     fn admit(&self, new: &NewInteraction) -> Result<InteractionRecord, Refusal> {
-        if self.interactions.find(new.id).is_some() || self.ended.contains(new.id) {
-            return refuse(RefusalCode::DuplicateInteraction, "another interaction has this id");
-        }
+        self.check_new_id(new.id)?;
         check_attributes(new)?;
         let default_rules;
         let rules = match new.queue {
@@ -148,7 +139,7 @@ const fn origin_of(media: Media) -> Origin {
     }
 }
 
-fn check_room(waiting: u32, limit: u32, who: &str) -> Result<(), Refusal> {
+pub(super) fn check_room(waiting: u32, limit: u32, who: &str) -> Result<(), Refusal> {
     if waiting < limit {
         return Ok(());
     }

@@ -19,6 +19,8 @@ pub struct Changes {
     pub interactions: Vec<InteractionId>,
     /// Final records of interactions that ended. They are no longer live.
     pub ended: Vec<InteractionRecord>,
+    /// Final records, written before, whose disposition changed. To be written only where the record is still there.
+    pub classed: Vec<InteractionRecord>,
     /// The index of available agents.
     pub available: Vec<AvailabilityChange>,
     /// The universal queue.
@@ -32,6 +34,7 @@ impl Changes {
         self.agents.clear();
         self.interactions.clear();
         self.ended.clear();
+        self.classed.clear();
         self.available.clear();
         self.queue.clear();
     }
@@ -43,6 +46,7 @@ impl Changes {
             && self.agents.is_empty()
             && self.interactions.is_empty()
             && self.ended.is_empty()
+            && self.classed.is_empty()
             && self.available.is_empty()
             && self.queue.is_empty()
     }
@@ -82,6 +86,7 @@ impl Router {
         out.agents.extend(self.changes.agents.drain(..).filter(|id| self.agents.find(*id).is_some()));
         out.interactions.extend(self.changes.interactions.drain(..).filter(|id| self.interactions.find(*id).is_some()));
         out.ended.append(&mut self.changes.ended);
+        out.classed.append(&mut self.changes.classed);
         out.available.append(&mut self.changes.available);
         out.queue.append(&mut self.changes.queue);
     }
@@ -115,12 +120,21 @@ impl Router {
             interaction.dirty = true;
             self.changes.interactions.push(interaction.record.id);
         }
+        let record = &interaction.record;
+        if let Some(parent) = record.parent {
+            self.families.insert(parent);
+        } else if !record.children.is_empty() || !record.parties.is_empty() {
+            self.families.insert(record.id);
+        }
     }
 
     /// The agent changed: noted for the store, told to the journal.
     pub(super) fn agent_changed(&mut self, slot: u32) {
         self.touch_agent(slot);
-        let agent = self.agents[slot].record.clone();
+        let engagements = self.engagements(slot);
+        let record = &mut self.agents[slot].record;
+        record.engagements = engagements;
+        let agent = record.clone();
         self.emit(JournalEvent::AgentChanged { agent });
     }
 
@@ -137,6 +151,7 @@ impl Router {
         if shown.is_some() {
             self.changes.queue.push(QueueChange { interaction: record.id, rank_ms: None });
         }
+        self.recent.insert(&record);
         self.changes.ended.push(record);
     }
 

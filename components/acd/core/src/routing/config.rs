@@ -1,10 +1,11 @@
 //! A new configuration is taken whole. What it does to agents and interactions is found by comparing it with their
 //! records, so taking the same one again does nothing, and a restored router may take a newer one than its records knew.
 
-use ringdown_domain::{AgentId, AgentState, AgentStatus, OfferFailure, TimestampMs};
+use ringdown_domain::{AgentId, AgentState, AgentStatus, EndReason, OfferFailure, TimestampMs};
 use ringdown_events::{AgentConfig, AgentRecord, CompiledConfig, Done, JournalEvent, Trigger};
 
 use super::Router;
+use super::directed::has_place;
 use super::slots::Agent;
 use super::timers::Timer;
 use super::waiting::QueuePlace;
@@ -30,6 +31,7 @@ impl Router {
         let returned = self.take_back_offers(&leaving);
         let eased = self.ease_needs();
         self.rematch(&changed, returned, eased);
+        self.settle_families();
         if self.events.len() == events { Done::Unchanged } else { Done::Changed }
     }
 
@@ -140,15 +142,30 @@ impl Router {
             else {
                 continue;
             };
+            self.step_out_of_offer(*agent);
             if let Some(interaction) = self.interactions.find(interaction) {
                 self.close_offer(interaction, Some(OfferFailure::Unreachable), None);
-                self.set_waiting(interaction);
-                self.enqueue(interaction);
-                returned.push(self.interactions[interaction].place(interaction));
+                self.interactions[interaction].record.target = None;
+                if has_place(&self.interactions[interaction].record) {
+                    self.set_waiting(interaction);
+                    self.enqueue(interaction);
+                    returned.push(self.interactions[interaction].place(interaction));
+                } else {
+                    self.finish(interaction, EndReason::Unreachable, None, None);
+                }
             }
             self.remove_agent(*agent);
         }
         returned
+    }
+
+    /// Gives up the place that an agent with an open offer has in the line.
+    fn step_out_of_offer(&mut self, agent: u32) {
+        let record = &mut self.agents[agent].record;
+        if let Some(since) = record.place_since_ms.take() {
+            self.timers.clear_pause(since, record.id);
+        }
+        self.line.leave(agent);
     }
 
     /// Takes skills that are gone out of what waiting interactions need; gives those it helped.
@@ -181,7 +198,8 @@ impl Router {
         places.extend(eased.into_iter().map(|place| (place, Trigger::ConfigChanged)));
         places.sort_unstable_by_key(|(place, _)| *place);
         for (place, trigger) in places {
-            if !self.interactions[place.interaction].waits() {
+            // It may have ended with another that an agent's removal ended.
+            if !self.interactions.is_filled(place.interaction) || !self.interactions[place.interaction].waits() {
                 continue;
             }
             self.dequeue(place.interaction);

@@ -1,9 +1,10 @@
 //! Ends of interactions. An end is possible in every state and final; an interaction that ended is never offered.
 
-use ringdown_domain::{AgentState, EndReason, InteractionId, InteractionState, NodeId, OfferFailure, TimestampMs};
-use ringdown_events::{Done, JournalEvent, Refusal, RefusalCode};
+use ringdown_domain::{AgentId, AgentState, EndReason, InteractionId, InteractionState, NodeId, OfferFailure, TimestampMs};
+use ringdown_events::{Done, InteractionRecord, JournalEvent, Refusal, RefusalCode};
 
 use super::Router;
+use super::family::connected_agent;
 use super::timers::Timer;
 
 impl Router {
@@ -25,23 +26,19 @@ impl Router {
 
     /// Ends whatever a dead media node held. Those without an agent first, so that nobody who is freed gets one of them.
     pub(super) fn lose_node(&mut self, node: &NodeId, before: TimestampMs) -> Done {
-        let is_lost = |record: &ringdown_events::InteractionRecord| {
+        let is_lost = |record: &InteractionRecord| {
             record.node.as_ref() == Some(node) && record.arrived_at_ms < before
         };
         let lost = self.interactions.iter().filter(|(_, interaction)| is_lost(&interaction.record));
-        let order = |state: &InteractionState| match state {
-            InteractionState::Waiting => 0,
-            InteractionState::Offered { .. } => 1,
-            InteractionState::Connected { .. } | InteractionState::Ended { .. } | InteractionState::External { .. } => {
-                2
-            }
-        };
         let mut lost: Vec<_> = lost
-            .map(|(slot, entry)| (order(&entry.record.state), entry.record.arrived_at_ms, entry.record.id, slot))
+            .map(|(_, entry)| (order(&entry.record.state), entry.record.arrived_at_ms, entry.record.id))
             .collect();
         lost.sort_unstable();
-        for (.., slot) in &lost {
-            self.end(*slot, EndReason::NodeLost, None);
+        for (.., id) in &lost {
+            // A child ends with its parent.
+            if let Some(slot) = self.interactions.find(*id) {
+                self.end(slot, EndReason::NodeLost, None);
+            }
         }
         if lost.is_empty() { Done::Unchanged } else { Done::Changed }
     }
@@ -50,7 +47,7 @@ impl Router {
         match timer {
             Timer::Offer(id) => {
                 if let Some(interaction) = self.interactions.find(id) {
-                    self.fail_open_offer(interaction, OfferFailure::NoAnswer, None);
+                    self.ring_out(interaction);
                 }
             }
             Timer::Wait(id) => {
@@ -66,8 +63,10 @@ impl Router {
         }
     }
 
-    /// Ends an interaction, then frees its agent.
+    /// Ends an interaction, its children before it, then frees its agent.
     pub(super) fn end(&mut self, interaction: u32, reason: EndReason, at: Option<TimestampMs>) {
+        self.end_children(interaction, reason, at);
+        let id = self.interactions[interaction].record.id;
         let before = self.interactions[interaction].record.state.clone();
         let offered_to = match before {
             InteractionState::Waiting => {
@@ -79,18 +78,18 @@ impl Router {
                 self.connected -= 1;
                 None
             }
-            InteractionState::Ended { .. } | InteractionState::External { .. } => None,
+            InteractionState::External { deadline_ms, .. } => {
+                if let Some(at) = deadline_ms {
+                    self.timers.clear(at, Timer::Offer(id));
+                }
+                None
+            }
+            InteractionState::Ended { .. } => None,
         };
-        let talked_to = match before {
-            InteractionState::Connected { agent, .. } => Some(agent),
-            InteractionState::Waiting
-            | InteractionState::Offered { .. }
-            | InteractionState::Ended { .. }
-            | InteractionState::External { .. } => None,
-        };
-        let reason = true_reason(reason, talked_to.is_some());
+        let talked_to = connected_agent(&before);
+        let had_party = matches!(before, InteractionState::Connected { .. } | InteractionState::External { .. });
         let wrap_up_ms = self.interactions[interaction].record.wrap_up_ms;
-        let id = self.close(interaction, reason, at, talked_to);
+        self.finish(interaction, true_reason(reason, had_party), at, talked_to);
         if let Some((agent, place)) = offered_to {
             self.settle_agent(agent, place);
         }
@@ -99,14 +98,43 @@ impl Router {
         }
     }
 
+    /// The end of an interaction that nobody has and that is in no index; its parent loses it.
+    pub(super) fn finish(
+        &mut self,
+        interaction: u32,
+        reason: EndReason,
+        at: Option<TimestampMs>,
+        agent: Option<AgentId>,
+    ) {
+        let child = self.close(interaction, reason, at, agent);
+        if child.parent.is_some() {
+            self.lose_child(&child, reason, at);
+        }
+    }
+
+    /// Ends the children of an interaction, those without an agent first: nobody who is freed gets one of them.
+    pub(super) fn end_children(&mut self, root: u32, reason: EndReason, at: Option<TimestampMs>) {
+        let ids = std::mem::take(&mut self.interactions[root].record.children);
+        self.interactions[root].record.parties.clear();
+        if ids.is_empty() {
+            return;
+        }
+        let reason = if reason == EndReason::NodeLost { reason } else { EndReason::Completed };
+        let mut slots: Vec<u32> = ids.into_iter().filter_map(|id| self.interactions.find(id)).collect();
+        slots.sort_by_key(|slot| order(&self.interactions[*slot].record.state));
+        for child in slots {
+            self.end(child, reason, at);
+        }
+    }
+
     /// Writes the end and gives up the slot.
-    fn close(
+    pub(super) fn close(
         &mut self,
         slot: u32,
         reason: EndReason,
         at: Option<TimestampMs>,
-        agent: Option<ringdown_domain::AgentId>,
-    ) -> InteractionId {
+        agent: Option<AgentId>,
+    ) -> InteractionRecord {
         let id = self.interactions[slot].record.id;
         let mut interaction = self.interactions.remove(id, slot);
         let now = self.now();
@@ -114,13 +142,25 @@ impl Router {
         interaction.record.state = InteractionState::Ended { reason, at_ms, agent };
         self.waiting.drop_set(interaction.set, &mut self.line);
         self.ended.insert(id);
+        if let Some(parent) = interaction.record.parent {
+            self.families.insert(parent);
+        }
         self.events.push((at_ms, JournalEvent::InteractionEnded { interaction: interaction.record.clone() }));
-        self.note_ended(interaction.record, interaction.shown);
-        id
+        self.note_ended(interaction.record.clone(), interaction.shown);
+        interaction.record
+    }
+
+    /// What was offered or dialled has rung as long as it may.
+    fn ring_out(&mut self, interaction: u32) {
+        match self.interactions[interaction].record.state {
+            InteractionState::Offered { .. } => self.fail_open_offer(interaction, OfferFailure::NoAnswer, None),
+            InteractionState::External { .. } => self.fail_number(interaction, OfferFailure::NoAnswer),
+            InteractionState::Waiting | InteractionState::Connected { .. } | InteractionState::Ended { .. } => {}
+        }
     }
 
     /// Frees an agent after an interaction: to wrap up, or for the next one.
-    fn release(&mut self, agent: u32, interaction: InteractionId, wrap_up_ms: u64) {
+    pub(super) fn release(&mut self, agent: u32, interaction: InteractionId, wrap_up_ms: u64) {
         if self.agents[agent].removed {
             self.remove_agent(agent);
             return;
@@ -138,6 +178,15 @@ impl Router {
         record.state = AgentState::WrappingUp { interaction, until_ms };
         self.timers.set(until_ms, Timer::WrapUp(record.id));
         self.agent_changed(agent);
+    }
+}
+
+/// Those that nobody has come first.
+const fn order(state: &InteractionState) -> u8 {
+    match state {
+        InteractionState::Waiting => 0,
+        InteractionState::Offered { .. } => 1,
+        InteractionState::Connected { .. } | InteractionState::External { .. } | InteractionState::Ended { .. } => 2,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Offers: ringing, accepted, failed, rung out.
 
 use ringdown_domain::{
-    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, OfferFailure, OfferId, ReasonCode,
+    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, OfferFailure, OfferId, Origin, ReasonCode,
     TenantId, TimestampMs,
 };
 use ringdown_events::{AfterNoAnswer, Done, JournalEvent, QueueRules, Refusal, RefusalCode, RefusalRow};
@@ -63,6 +63,7 @@ impl Router {
                 self.agent_changed(agent);
                 Ok(Done::Changed)
             }
+            InteractionState::External { leg, .. } if leg == offer => Ok(Done::Unchanged),
             // The news of the ringing came after that of the answer.
             InteractionState::Connected { offer: taken, .. } if taken == offer => Ok(Done::Unchanged),
             InteractionState::Connected { .. }
@@ -80,6 +81,13 @@ impl Router {
                 let Some(agent) = self.agents.find(agent) else { return stale() };
                 self.timers.clear(deadline_ms, Timer::Offer(id));
                 self.connect(interaction, agent, offer);
+                Ok(Done::Changed)
+            }
+            InteractionState::External { leg, deadline_ms, .. } if leg == offer => {
+                if deadline_ms.is_none() {
+                    return Ok(Done::Unchanged);
+                }
+                self.answer_number(interaction);
                 Ok(Done::Changed)
             }
             InteractionState::Connected { offer: taken, .. } if taken == offer => Ok(Done::Unchanged),
@@ -113,7 +121,11 @@ impl Router {
                     && failure == OfferFailure::HungUp
                     && self.interactions[interaction].record.delivery == Delivery::Ring =>
             {
-                self.take_back(interaction, agent, offer, sip_code);
+                self.give_back_unjoined(interaction, agent, offer, sip_code);
+                Ok(Done::Changed)
+            }
+            InteractionState::External { leg, deadline_ms: Some(_), .. } if leg == offer => {
+                self.fail_number(interaction, failure);
                 Ok(Done::Changed)
             }
             InteractionState::Connected { .. }
@@ -126,6 +138,9 @@ impl Router {
 
     /// The open offer of an interaction came to nothing; the agent bears what the failure means.
     pub(super) fn fail_open_offer(&mut self, interaction: u32, failure: OfferFailure, sip_code: Option<u16>) {
+        if self.is_directed(interaction) {
+            return self.fail_directed(interaction, failure, sip_code);
+        }
         let agent = self.offered_agent(interaction);
         let since = agent.map_or(self.now(), |agent| self.bear(agent, interaction, failure));
         self.withdraw_offer(interaction, failure, sip_code, since);
@@ -153,9 +168,11 @@ impl Router {
 
     /// A connection that never came about: the interaction goes back to its place and on to the next agent, then its agent
     /// is free again.
-    fn take_back(&mut self, interaction: u32, agent_id: AgentId, offer: OfferId, sip_code: Option<u16>) {
+    pub(super) fn take_back(&mut self, interaction: u32, agent_id: AgentId, offer: OfferId, sip_code: Option<u16>) {
         let failure = OfferFailure::HungUp;
-        let id = self.interactions[interaction].record.id;
+        let record = &mut self.interactions[interaction].record;
+        (record.held_since_ms, record.muted) = (None, false);
+        let id = record.id;
         self.connected -= 1;
         self.emit(JournalEvent::OfferFailed {
             interaction: id,
@@ -198,6 +215,9 @@ impl Router {
     /// The open offer of an interaction came to nothing through nobody's fault: the interaction goes back to its place, and the
     /// agent keeps the one in the line.
     pub(super) fn give_up_offer(&mut self, interaction: u32, failure: OfferFailure, sip_code: Option<u16>) {
+        if self.is_directed(interaction) {
+            return self.fail_directed(interaction, failure, sip_code);
+        }
         let Some((agent, place)) = self.close_offer(interaction, Some(failure), sip_code) else { return };
         self.return_to_queue(interaction);
         self.settle_agent(agent, place);
@@ -251,7 +271,8 @@ impl Router {
         if let Some(since) = person.place_since_ms.take() {
             self.timers.clear_pause(since, person.id);
         }
-        record.target = None;
+        let called = record.target.take();
+        let (is_placed, caller) = (record.origin == Origin::Internal && record.parent.is_none(), person.id);
         let record = record.clone();
         self.line.leave(agent);
         self.offered -= 1;
@@ -259,6 +280,10 @@ impl Router {
         self.touch_interaction(interaction);
         self.emit(JournalEvent::InteractionConnected { interaction: record });
         self.agent_changed(agent);
+        match called {
+            Some(callee) if is_placed => self.call_callee(interaction, caller, callee),
+            Some(_) | None => self.take_over_if_asked(interaction),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use ringdown_domain::{AgentState, AgentStatus, EndReason, InteractionId, InteractionState, TimestampMs};
 use ringdown_events::{AgentRecord, CompiledConfig, InteractionRecord, RouterRecord};
 
+use super::directed::has_place;
 use super::phones;
 use super::slots::{Agent, Interaction};
 use super::timers::Timer;
@@ -37,6 +38,7 @@ impl Router {
         let agents_adrift = restored.seat_agents();
         let interactions_adrift = restored.index_interactions();
         restored.put_right(&agents_adrift, &interactions_adrift);
+        restored.join_families();
         restored
     }
 
@@ -68,6 +70,7 @@ impl Router {
             let id = record.id;
             if let InteractionState::Ended { .. } = record.state {
                 self.ended.insert(id);
+                self.recent.insert(&record);
             } else if self.interactions.find(id).is_some() {
                 self.repairs += 1;
             } else {
@@ -137,14 +140,45 @@ impl Router {
         adrift
     }
 
+    /// Children whose parents are gone or do not know them end; parents forget children that are gone.
+    fn join_families(&mut self) {
+        let mut ids: Vec<InteractionId> = self.interactions.iter().map(|(_, entry)| entry.record.id).collect();
+        ids.sort_unstable();
+        for id in ids {
+            let Some(slot) = self.interactions.find(id) else { continue };
+            let is_known = |child: &InteractionId| {
+                let child = self.interactions.find(*child).map(|child| &self.interactions[child].record);
+                child.is_some_and(|child| child.parent == Some(id))
+            };
+            let record = &self.interactions[slot].record;
+            let children: Vec<InteractionId> = record.children.iter().copied().filter(is_known).collect();
+            let parent = record.parent.map(|parent| self.interactions.find(parent));
+            let is_orphan = parent.is_some_and(|parent| {
+                parent.is_none_or(|parent| !self.interactions[parent].record.children.contains(&id))
+            });
+            if children.len() != record.children.len() {
+                self.repairs += 1;
+                self.interactions[slot].record.children = children;
+                self.touch_interaction(slot);
+            }
+            if is_orphan {
+                self.repairs += 1;
+                self.end(slot, EndReason::Failed, None);
+            }
+        }
+        self.settle_families();
+    }
+
     /// Interactions first: an agent they name may be adrift too and must not be freed twice.
     fn put_right(&mut self, agents: &[u32], interactions: &[u32]) {
         for slot in interactions {
             self.repairs += 1;
-            let talked = matches!(self.interactions[*slot].record.state, InteractionState::Connected { .. });
+            let record = &mut self.interactions[*slot].record;
+            let talked = matches!(record.state, InteractionState::Connected { .. });
+            let has_no_place = record.target.take().is_some() || !has_place(record);
             self.set_waiting(*slot);
             self.enqueue(*slot);
-            if talked {
+            if talked || has_no_place {
                 self.end(*slot, EndReason::Failed, None);
             }
         }
@@ -180,7 +214,10 @@ impl Router {
             AgentState::Reserved { offer, interaction, .. } | AgentState::Ringing { offer, interaction, .. } => {
                 let state = self.interactions.find(interaction).map(|slot| &self.interactions[slot].record.state);
                 let agrees = |state: &InteractionState| matches!(state, InteractionState::Offered { agent: other, offer: open, .. } if *other == agent.id && *open == offer);
-                ready && !available && agent.place_since_ms.is_some() && state.is_some_and(agrees)
+                let is_directed = self.interactions.find(interaction).is_some_and(|slot| self.is_directed(slot));
+                let is_placed = agent.place_since_ms.is_some();
+                let stands = if is_directed { ready || !is_placed } else { ready && is_placed };
+                stands && !available && state.is_some_and(agrees)
             }
             AgentState::Talking { interaction, .. } => {
                 let state = self.interactions.find(interaction).map(|slot| &self.interactions[slot].record.state);

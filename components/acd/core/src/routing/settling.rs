@@ -66,6 +66,7 @@ impl Router {
         let record = &mut self.agents[agent].record;
         (record.available_since_ms, record.place_since_ms) = (None, None);
         if record.status != AgentStatus::Ready {
+            self.timers.clear_pause(since, record.id);
             self.line.leave(agent);
             self.agent_changed(agent);
             return;
@@ -121,9 +122,16 @@ impl Router {
     /// Puts an interaction back to its place and lets it seek the next agent.
     pub(super) fn return_to_queue(&mut self, interaction: u32) {
         self.set_waiting(interaction);
-        if self.seek_agent(interaction, Trigger::OfferFailed).is_none() {
+        self.seek_or_wait(interaction, Trigger::OfferFailed);
+    }
+
+    /// Lets an interaction, which waits but is in no index, seek an agent; it goes into the indexes when there is none.
+    pub(super) fn seek_or_wait(&mut self, interaction: u32, trigger: Trigger) -> Option<(AgentId, OfferId)> {
+        let offered = self.seek_agent(interaction, trigger);
+        if offered.is_none() {
             self.enqueue(interaction);
         }
+        offered
     }
 
     /// The interaction waits again, in no index yet.

@@ -1,10 +1,10 @@
 //! The records, in slots that are used again, found by id.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use ringdown_domain::{AgentId, InteractionId, SkillName, TimestampMs};
+use ringdown_domain::{AgentId, InteractionId, InteractionState, SkillName, TimestampMs};
 use ringdown_events::{AgentRecord, InteractionRecord};
 
 use super::Hashing;
@@ -13,6 +13,8 @@ use super::waiting::{QueuePlace, SetId};
 /// How many ended interactions are remembered, to answer for them as ended and not as unknown, and so that none of them is
 /// created a second time: 17 minutes at 100 a second, a day at one a second.
 pub(super) const MAX_ENDED: usize = 100_000;
+/// How many final records are kept to be classed: about a quarter of an hour at one a second, 2 MB.
+pub(super) const MAX_RECENT: usize = if cfg!(test) { 4 } else { 1_000 };
 
 /// An agent in its slot.
 #[derive(Debug)]
@@ -122,6 +124,33 @@ impl<K, V> Index<u32> for Slots<K, V> {
 impl<K, V> IndexMut<u32> for Slots<K, V> {
     fn index_mut(&mut self, slot: u32) -> &mut V {
         self.slots[slot as usize].as_mut().expect("only filled slots are numbered anywhere")
+    }
+}
+
+/// Final records of the interactions that an agent had and that ended last: their agents may still class them.
+#[derive(Debug, Default)]
+pub(super) struct RecentlyEnded {
+    by_end: BTreeMap<(TimestampMs, InteractionId), InteractionRecord>,
+    ends: HashMap<InteractionId, TimestampMs, Hashing>,
+}
+
+impl RecentlyEnded {
+    /// Takes a final record; one that no agent had is not kept.
+    pub(super) fn insert(&mut self, record: &InteractionRecord) {
+        let InteractionState::Ended { at_ms, agent: Some(_), .. } = record.state else { return };
+        self.ends.insert(record.id, at_ms);
+        self.by_end.insert((at_ms, record.id), record.clone());
+        if self.by_end.len() > MAX_RECENT
+            && let Some(((_, oldest), _)) = self.by_end.pop_first()
+        {
+            self.ends.remove(&oldest);
+        }
+    }
+
+    /// The record of one that ended at `earliest` or later.
+    pub(super) fn find(&mut self, id: InteractionId, earliest: TimestampMs) -> Option<&mut InteractionRecord> {
+        let at_ms = self.ends.get(&id).copied().filter(|at_ms| *at_ms >= earliest)?;
+        self.by_end.get_mut(&(at_ms, id))
     }
 }
 
