@@ -25,6 +25,7 @@ mod fence;
 mod listing;
 mod metrics;
 mod node;
+mod recordings;
 mod recovery;
 mod socket;
 mod trunks;
@@ -33,6 +34,7 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringdown_object_files::ObjectFiles;
 use ringdown_redis_store::{CommandClient, Lease, LeaseKeys, RedisPool, keys};
 use ringdown_service::{Life, Readiness, entropy};
 use tokio_util::task::TaskTracker;
@@ -59,6 +61,7 @@ struct Shared {
     metrics: VoiceMetrics,
     config: Config,
     gate: Gate,
+    files: ObjectFiles,
     fence: Fence,
     /// The tasks that carry out orders under this ownership.
     orders: TaskTracker,
@@ -74,6 +77,7 @@ struct Duty {
     metrics: VoiceMetrics,
     config: Config,
     gate: Gate,
+    files: ObjectFiles,
 }
 
 impl Duty {
@@ -87,6 +91,7 @@ impl Duty {
             metrics: self.metrics.clone(),
             config: self.config.clone(),
             gate: self.gate.clone(),
+            files: self.files.clone(),
             fence,
             orders: TaskTracker::new(),
         }
@@ -96,7 +101,7 @@ impl Duty {
 /// Opens the websocket's port and starts the duty's tasks; they end at shutdown.
 ///
 /// # Errors
-/// The port is occupied, or no HTTP client can be made.
+/// The port is occupied, no HTTP client can be made, or the folder for recordings cannot.
 pub async fn start(config: Config, pool: RedisPool, life: &Life) -> anyhow::Result<()> {
     let ari = Ari::new(&config)?;
     let asker = format!("voice/{}/{:08x}", config.node, u32::from_le_bytes(entropy::bytes()));
@@ -115,7 +120,8 @@ pub async fn start(config: Config, pool: RedisPool, life: &Life) -> anyhow::Resu
     };
     let request = classic::request(&config)?;
     life.spawn("voice websocket", classic::run(request, opens, gate.clone(), metrics.clone(), life.clone()));
-    let duty = Duty { life: life.clone(), pool, ari, client, metrics, config, gate };
+    let files = ObjectFiles::open(&config.objects)?;
+    let duty = Duty { life: life.clone(), pool, ari, client, metrics, config, gate, files };
     life.spawn("voice", contend(duty));
     Ok(())
 }
@@ -153,6 +159,7 @@ async fn own(duty: &Duty, lease: Lease, readiness: &Readiness) {
     log::info!(node:% = duty.config.node, epoch = lease.epoch(); "this process owns the media node");
     duty.metrics.ownerships.inc();
     let shared = &duty.within(fence.clone());
+    duty.life.spawn_finite("voice recordings", recordings::collect(shared.clone()));
     let shutdown = duty.life.shutdown();
     let recovered = tokio::select! {
         recovered = fence.while_held(Box::pin(Node::recover(shared.clone()))) => recovered,

@@ -61,6 +61,7 @@ fn config(version: u64) -> CompiledConfig {
             version,
             compiled_at_ms: TimestampMs(version),
             counts: BTreeMap::new(),
+            outbound: Vec::new(),
         },
         skills: BTreeSet::from([skill("sales"), skill("support")]),
         agents: BTreeMap::from([agent(1, &["sales"]), agent(2, &["sales", "support"])]),

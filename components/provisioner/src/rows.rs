@@ -2,7 +2,9 @@
 
 use ringdown_domain::{AgentId, QueueId, RouteId, TenantId, TrunkId};
 use ringdown_pg_store::{Isolation, PgError, PgStore, Row, ToSql, Transaction};
-use ringdown_provisioner_core::{AgentRow, AgentSkillRow, QueueRow, QueueSkillRow, RouteRow, TenantRows, TrunkRow};
+use ringdown_provisioner_core::{
+    AgentRow, AgentSkillRow, OutboundRouteRow, QueueRow, QueueSkillRow, RouteRow, TenantRows, TrunkRow,
+};
 use uuid::Uuid;
 
 /// The ids of all tenants, with their revisions.
@@ -32,6 +34,7 @@ pub(crate) async fn read(pg: &PgStore, tenant: TenantId) -> Result<Option<Tenant
         queues: queues(&mut tx, tenant).await?,
         queue_skills: queue_skills(&mut tx, tenant).await?,
         trunks: trunks(&mut tx, tenant).await?,
+        outbound_routes: outbound_routes(&mut tx, tenant).await?,
         routes: routes(&mut tx, tenant).await?,
     };
     tx.rollback().await?;
@@ -62,7 +65,7 @@ async fn agent_skills(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<
 
 async fn queues(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<QueueRow>, PgError> {
     let sql = "SELECT id, name, priority, ring_timeout_ms, wrap_up_ms, wait_limit_ms, capacity, service_level_ms, \
-               after_no_answer, busy_limit FROM queues WHERE tenant_id = $1";
+               after_no_answer, busy_limit, recorded FROM queues WHERE tenant_id = $1";
     all(tx, tenant, sql, |row| QueueRow {
         id: QueueId(row.get(0)),
         name: row.get(1),
@@ -74,6 +77,7 @@ async fn queues(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<QueueR
         service_level_ms: row.get(7),
         after_no_answer: row.get(8),
         busy_limit: row.get(9),
+        recorded: row.get(10),
     })
     .await
 }
@@ -85,7 +89,7 @@ async fn queue_skills(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<
 }
 
 async fn trunks(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<TrunkRow>, PgError> {
-    let sql = "SELECT id, name, sources, capacity, country_code, international_prefix, national_prefix \
+    let sql = "SELECT id, name, sources, capacity, country_code, international_prefix, national_prefix, destination, caller_id \
                FROM trunks WHERE tenant_id = $1";
     all(tx, tenant, sql, |row| TrunkRow {
         id: TrunkId(row.get(0)),
@@ -95,6 +99,21 @@ async fn trunks(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<TrunkR
         country_code: row.get(4),
         international_prefix: row.get(5),
         national_prefix: row.get(6),
+        destination: row.get(7),
+        caller_id: row.get(8),
+    })
+    .await
+}
+
+async fn outbound_routes(tx: &mut Transaction<'_>, tenant: TenantId) -> Result<Vec<OutboundRouteRow>, PgError> {
+    let sql = "SELECT id, prefix, strip, prepend, trunks, caller_id FROM outbound_routes WHERE tenant_id = $1";
+    all(tx, tenant, sql, |row| OutboundRouteRow {
+        id: RouteId(row.get(0)),
+        prefix: row.get(1),
+        strip: row.get(2),
+        prepend: row.get(3),
+        trunks: row.get::<_, Vec<Uuid>>(4).into_iter().map(TrunkId).collect(),
+        caller_id: row.get(5),
     })
     .await
 }

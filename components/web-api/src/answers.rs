@@ -352,6 +352,15 @@ pub struct RoutePath {
     route: Uuid,
 }
 
+/// The outbound route of a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OutboundRoutePath {
+    /// The outbound route's id.
+    #[expect(dead_code, reason = "documents the parameter")]
+    outbound_route: Uuid,
+}
+
 /// The user of a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

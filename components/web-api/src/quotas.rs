@@ -33,6 +33,8 @@ pub enum Quota {
     InteractionsPerSecond,
     /// Interactions that wait.
     InteractionsWaiting,
+    /// Outbound routes configured.
+    OutboundRoutes,
     /// Queues configured.
     Queues,
     /// Numbers that lead to a queue.
@@ -46,11 +48,12 @@ pub enum Quota {
 }
 
 impl Quota {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Agents,
         Self::ApiTokens,
         Self::InteractionsPerSecond,
         Self::InteractionsWaiting,
+        Self::OutboundRoutes,
         Self::Queues,
         Self::Routes,
         Self::Skills,
@@ -64,6 +67,7 @@ impl Quota {
             Self::ApiTokens => "api_tokens",
             Self::InteractionsPerSecond => "interactions_per_second",
             Self::InteractionsWaiting => "interactions_waiting",
+            Self::OutboundRoutes => "outbound_routes",
             Self::Queues => "queues",
             Self::Routes => "routes",
             Self::Skills => "skills",
@@ -79,6 +83,7 @@ impl Quota {
             Self::ApiTokens => Some(
                 "SELECT count(*) AS count FROM api_tokens t JOIN users u ON u.id = t.user_id WHERE u.tenant_id = $1",
             ),
+            Self::OutboundRoutes => Some("SELECT count(*) AS count FROM outbound_routes WHERE tenant_id = $1"),
             Self::Queues => Some("SELECT count(*) AS count FROM queues WHERE tenant_id = $1"),
             Self::Routes => Some("SELECT count(*) AS count FROM routes WHERE tenant_id = $1"),
             Self::Skills => Some("SELECT count(*) AS count FROM skills WHERE tenant_id = $1"),
@@ -96,6 +101,7 @@ pub struct Quotas {
     api_tokens: u64,
     interactions_per_second: u64,
     interactions_waiting: u64,
+    outbound_routes: u64,
     queues: u64,
     routes: u64,
     skills: u64,
@@ -126,6 +132,8 @@ impl Quotas {
             "How many interactions of a tenant may wait; further ones made over the API are refused. Calls are not affected.",
         );
         let queues = read("RINGDOWN_WEB_API_QUOTA_QUEUES", 100_000, 1_000, "Most queues a tenant may configure.");
+        let outbound_routes =
+            read("RINGDOWN_WEB_API_QUOTA_OUTBOUND_ROUTES", 200, 200, "Most outbound routes a tenant may configure.");
         let routes =
             read("RINGDOWN_WEB_API_QUOTA_ROUTES", 1_000_000, 10_000, "Most dialed numbers a tenant may configure.");
         let skills = read("RINGDOWN_WEB_API_QUOTA_SKILLS", 100_000, 1_000, "Most skills a tenant may configure.");
@@ -136,6 +144,7 @@ impl Quotas {
             api_tokens: api_tokens?,
             interactions_per_second: per_second?,
             interactions_waiting: waiting?,
+            outbound_routes: outbound_routes?,
             queues: queues?,
             routes: routes?,
             skills: skills?,
@@ -150,6 +159,7 @@ impl Quotas {
             Quota::ApiTokens => self.api_tokens,
             Quota::InteractionsPerSecond => self.interactions_per_second,
             Quota::InteractionsWaiting => self.interactions_waiting,
+            Quota::OutboundRoutes => self.outbound_routes,
             Quota::Queues => self.queues,
             Quota::Routes => self.routes,
             Quota::Skills => self.skills,

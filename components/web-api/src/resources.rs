@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod fields;
+pub mod outbound_routes;
 pub mod queues;
 pub mod routes;
 pub mod skill_set;

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth::sessions;
 use crate::live::{acd, agents as live_agents, interactions, provisioning, websocket};
 use crate::problem::Problem;
-use crate::resources::{agents, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
+use crate::resources::{agents, outbound_routes, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
 use crate::{answers, openapi, quotas};
 
 /// The largest body: an agent with 64 skills has 8 KiB, an interaction with all its notes 10 KiB.
@@ -48,6 +48,12 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(queues::get_queue, queues::patch_queue, queues::delete_queue))
         .routes(routes!(trunks::list_trunks, trunks::create_trunk))
         .routes(routes!(trunks::get_trunk, trunks::patch_trunk, trunks::delete_trunk))
+        .routes(routes!(outbound_routes::list_outbound_routes, outbound_routes::create_outbound_route))
+        .routes(routes!(
+            outbound_routes::get_outbound_route,
+            outbound_routes::patch_outbound_route,
+            outbound_routes::delete_outbound_route
+        ))
         .routes(routes!(did_routes::list_routes, did_routes::create_route))
         .routes(routes!(did_routes::get_route, did_routes::patch_route, did_routes::delete_route))
         .routes(routes!(interactions::list_interactions, interactions::create_interaction))

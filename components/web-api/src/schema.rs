@@ -8,7 +8,11 @@ mod embedded {
 
 /// The ways back: one for every migration but the first, added with it.
 fn ways() -> Vec<Way> {
-    vec![Way { version: 2, down: V2_DOWN, works_from: 1 }, Way { version: 3, down: V3_DOWN, works_from: 2 }]
+    vec![
+        Way { version: 2, down: V2_DOWN, works_from: 1 },
+        Way { version: 3, down: V3_DOWN, works_from: 2 },
+        Way { version: 4, down: V4_DOWN, works_from: 3 },
+    ]
 }
 
 /// What V2 added goes again: generations, the check of trunks' sources, the fingerprints of secrets.
@@ -27,6 +31,13 @@ ALTER TABLE idempotency_keys DROP COLUMN secret_hash;
 const V3_DOWN: &str = "
 ALTER TABLE trunks DROP COLUMN country_code, DROP COLUMN international_prefix, DROP COLUMN national_prefix;
 ALTER TABLE queues DROP COLUMN busy_limit;
+";
+
+/// What V4 added goes again: where calls go out, which queues are recorded.
+const V4_DOWN: &str = "
+DROP TABLE outbound_routes;
+ALTER TABLE trunks DROP COLUMN destination, DROP COLUMN caller_id;
+ALTER TABLE queues DROP COLUMN recorded;
 ";
 
 /// All migrations, in order, and the ways back.

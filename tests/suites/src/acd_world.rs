@@ -228,6 +228,7 @@ fn configuration(tenant: TenantId, agents: &[(AgentId, Vec<SkillName>)]) -> Comp
             version: 1,
             compiled_at_ms: TimestampMs(1),
             counts: BTreeMap::new(),
+            outbound: Vec::new(),
         },
         skills: (0..SKILLS).map(skill).collect::<BTreeSet<_>>(),
         agents: agents.iter().map(agent).collect(),

@@ -13,10 +13,14 @@ use serde_json::json;
 use super::Config;
 use super::event::{MARK, RawChannel};
 use super::fence::Fence;
+use super::recordings::TrackName;
 
 /// Longest wait for an answer. A healthy Asterisk answers in 5 ms, under load in 100; one that is slow for minutes still does
 /// what it was asked, and an order that was given up is unknown. So this is long, and nothing that must not wait waits here.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest that fetching a recording may take: an hour's file is 58 MB.
+const FILE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Characters of a refusal's text that are kept: a log line's worth. Characters, not bytes: the text may be in any language.
 const MAX_DETAIL_CHARS: usize = 200;
@@ -259,7 +263,7 @@ impl Ari {
             ("appArgs", "tape"),
         ]);
         there_is_fine(self.order("tape", snoop).await)?;
-        let name = track_name(call, track);
+        let name = TrackName::of(call, track).to_string();
         let record = self.client.post(format!("{}/channels/{taping}/record", self.base)).query(&[
             ("name", name.as_str()),
             ("format", "wav"),
@@ -271,14 +275,50 @@ impl Ari {
 
     /// Writes silence into a recording, or goes on with it.
     pub(crate) async fn pause_track(&self, call: &Conversation, track: &Track) -> Result<(), AriError> {
-        let url = format!("{}/recordings/live/{}/mute", self.base, track_name(call, track));
+        let url = format!("{}/recordings/live/{}/mute", self.base, TrackName::of(call, track));
         let request = if track.paused { self.client.post(url) } else { self.client.delete(url) };
         gone_is_fine(self.order("pause_recording", request).await)
     }
 
+    /// The names of recordings whose files Asterisk keeps, those that are still being written included.
+    pub(crate) async fn stored_recordings(&self) -> Result<Vec<String>, AriError> {
+        #[derive(Deserialize)]
+        struct Stored {
+            name: String,
+        }
+        let request = self.client.get(format!("{}/recordings/stored", self.base));
+        Ok(self.read::<Vec<Stored>>("stored_recordings", request).await?.into_iter().map(|stored| stored.name).collect())
+    }
+
+    /// Whether a recording is still being written.
+    pub(crate) async fn is_recording(&self, name: &str) -> Result<bool, AriError> {
+        match self.send("live_recording", self.client.get(format!("{}/recordings/live/{name}", self.base))).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A recording's file; none: there is none any more.
+    pub(crate) async fn recording_file(&self, name: &str) -> Result<Option<bytes::Bytes>, AriError> {
+        let request = "recording_file";
+        let url = format!("{}/recordings/stored/{name}/file", self.base);
+        match self.send(request, self.client.get(url).timeout(FILE_LIMIT)).await {
+            Ok(answer) => answer.bytes().await.map(Some).map_err(|source| AriError::Away { request, source }),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a recording's file from Asterisk's host; one that is gone is fine.
+    pub(crate) async fn remove_recording(&self, name: &str) -> Result<(), AriError> {
+        let delete = self.client.delete(format!("{}/recordings/stored/{name}", self.base));
+        gone_is_fine(self.order("remove_recording", delete).await)
+    }
+
     /// Ends a recording; its file is there then.
     pub(crate) async fn end_track(&self, call: &Conversation, track: &Track) -> Result<(), AriError> {
-        let stop = self.client.post(format!("{}/recordings/live/{}/stop", self.base, track_name(call, track)));
+        let stop = self.client.post(format!("{}/recordings/live/{}/stop", self.base, TrackName::of(call, track)));
         gone_is_fine(self.order("end_recording", stop).await)?;
         self.hang_up(&taping_channel(call.interaction, track.number), NORMAL_CLEARING).await
     }
@@ -425,12 +465,6 @@ fn taping_channel(interaction: InteractionId, number: u32) -> String {
 /// Whether a channel of ours only serves others of its conversation: it ends with them.
 pub(crate) fn is_serving(channel: &str) -> bool {
     channel.rsplit_once('-').is_some_and(|(_, last)| last.starts_with(['s', 'r']))
-}
-
-/// The name of a recording: whose it is, and when it began.
-pub(crate) fn track_name(call: &Conversation, track: &Track) -> String {
-    let party = if track.is_customer { 'c' } else { 'a' };
-    format!("rd-{}-{}-{}-{party}-{}", call.tenant, call.interaction, track.number, track.begun_at_ms.0)
 }
 
 /// The interaction a channel or bridge of ours belongs to, by its id.

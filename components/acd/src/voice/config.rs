@@ -23,6 +23,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// How long the node's lease lives without renewal.
     pub lease_ttl: Duration,
+    /// Where recordings are kept.
+    pub objects: ringdown_object_files::Settings,
 }
 
 impl Config {
@@ -50,6 +52,7 @@ impl Config {
             .about("Where Asterisk's websocket arrives (/ari).")
             .read();
         let websocket = shared::ari_websocket(env);
+        let objects = ringdown_object_files::read(env);
         let (node, password) = (node?, password?);
         if !needed {
             return Some(None);
@@ -63,7 +66,7 @@ impl Config {
             None => host(env)?,
         };
         let listen = (websocket? == AriWebsocket::Outbound).then_some(listen?);
-        Some(Some(Self { node, ari: ari?, user: user?, password, listen, lease_ttl: DEFAULT_LEASE_TTL }))
+        Some(Some(Self { node, ari: ari?, user: user?, password, listen, lease_ttl: DEFAULT_LEASE_TTL, objects: objects? }))
     }
 }
 

@@ -80,8 +80,15 @@ mod tests {
 
     fn config(tenant: TenantId) -> Arc<CompiledConfig> {
         let (name, realm) = ("T".parse().unwrap(), "t.invalid".to_owned());
-        let meta =
-            ConfigMeta { tenant, name, realm, version: 1, compiled_at_ms: TimestampMs(1), counts: BTreeMap::new() };
+        let meta = ConfigMeta {
+            tenant,
+            name,
+            realm,
+            version: 1,
+            compiled_at_ms: TimestampMs(1),
+            counts: BTreeMap::new(),
+            outbound: Vec::new(),
+        };
         Arc::new(CompiledConfig {
             meta,
             skills: BTreeSet::new(),

@@ -86,6 +86,16 @@ pub struct QueueRules {
     /// left alone for longer each time.
     #[serde(default = "default_busy_limit")]
     pub busy_limit: u32,
+    /// Whether its calls are recorded.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub recorded: bool,
+}
+
+/// For members that are left out when they are false.
+// serde hands a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Three answers within some ten seconds: an agent who is on a private call is left in peace, one who rejects a call with the
@@ -109,6 +119,7 @@ impl Default for QueueRules {
             service_level_ms: 20_000,
             after_no_answer: AfterNoAnswer::NotReady,
             busy_limit: default_busy_limit(),
+            recorded: false,
         }
     }
 }

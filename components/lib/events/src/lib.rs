@@ -11,6 +11,7 @@ mod decision;
 mod journal;
 mod outcome;
 mod record;
+mod recording;
 mod voice;
 
 pub use command::{Command, CommandEnvelope, ConsultEnd, NewCall, NewInteraction, SupervisionMode, Target};
@@ -24,6 +25,7 @@ pub use outcome::{Done, Outcome, Refusal, RefusalCode};
 pub use record::{
     AgentRecord, Disposition, Engagement, EngagementState, InteractionRecord, Party, RefusalRow, RouterRecord,
 };
+pub use recording::{RecordedParty, RecordingNote};
 pub use voice::{VoiceEffect, VoiceEffectEntry, WantedConversation, WantedCustomer, WantedLeg, WantedParty};
 
 /// The version of the messages in this crate, carried by every command envelope. A router refuses a newer one.

@@ -15,6 +15,8 @@ pub const TRUNKS: &str = "trunks";
 pub const RENDERERS: &str = "renderers";
 /// Media nodes by name (hash).
 pub const NODES: &str = "nodes";
+/// What the voice duties put into the object store (stream): [`ringdown_events::RecordingNote`].
+pub const RECORDED: &str = "recorded";
 /// The lease of the provisioner that compiles, and the counter of its epochs; braced so that both share a shard.
 pub const PROVISIONER_LEASE: &str = "{provisioner}:lease";
 /// See [`PROVISIONER_LEASE`].

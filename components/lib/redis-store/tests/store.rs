@@ -337,6 +337,7 @@ fn config(version: u64, agents: u8) -> CompiledConfig {
             version,
             compiled_at_ms: TimestampMs(version),
             counts: BTreeMap::new(),
+            outbound: Vec::new(),
         },
         skills: BTreeSet::from(["sales".parse::<SkillName>().unwrap()]),
         agents: (0..agents).map(agent).collect(),

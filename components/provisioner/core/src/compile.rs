@@ -11,11 +11,11 @@ use ringdown_domain::{
     SkillName, SkillRequirement, TimestampMs, TrunkId,
 };
 use ringdown_events::{
-    AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, QueueConfig, QueueRules, RouteConfig, SipCredential,
-    TrunkConfig,
+    AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, OutboundRouteConfig, QueueConfig, QueueRules, RouteConfig,
+    SipCredential, TrunkConfig,
 };
 
-use crate::rows::{AgentRow, QueueRow, RouteRow, TenantRows, TrunkRow};
+use crate::rows::{AgentRow, OutboundRouteRow, QueueRow, RouteRow, TenantRows, TrunkRow};
 
 /// Most contradictions reported for one tenant; the first ones are the ones to mend.
 const MAX_CONTRADICTIONS: usize = 50;
@@ -77,6 +77,7 @@ impl Compiler {
             version: rows.revision,
             compiled_at_ms: now,
             counts: BTreeMap::new(),
+            outbound: self.outbound(rows),
         };
         Some(CompiledConfig {
             meta,
@@ -183,6 +184,7 @@ impl Compiler {
             service_level_ms: service_level_ms?,
             after_no_answer: after_no_answer?,
             busy_limit: u32::try_from(busy_limit?).ok()?,
+            recorded: row.recorded,
         };
         Some(QueueConfig { id: row.id, name: name?, rules })
     }
@@ -213,7 +215,62 @@ impl Compiler {
             self.report("trunk", &row.id, "the capacity must be 1 to 10,000");
         }
         let numbers = self.numbers(row);
-        Some(TrunkConfig { id: row.id, name: name?, sources: row.sources.clone(), capacity: capacity?, numbers })
+        let destination = row.destination.clone();
+        if destination.as_deref().is_some_and(|text| !is_destination(text)) {
+            self.report(
+                "trunk",
+                &row.id,
+                "the destination must be an address with or without a port, as 192.0.2.7:5060",
+            );
+        }
+        let caller_id = self.caller_id("trunk", &row.id, row.caller_id.as_deref());
+        Some(TrunkConfig {
+            id: row.id,
+            name: name?,
+            sources: row.sources.clone(),
+            capacity: capacity?,
+            numbers,
+            destination,
+            caller_id,
+        })
+    }
+
+    fn caller_id(&mut self, kind: &'static str, id: &dyn fmt::Display, text: Option<&str>) -> Option<String> {
+        let text = text?;
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        if digits.is_empty() || digits.len() > 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            self.report(kind, &id, "the number that is shown must be 1 to 20 digits, with or without +");
+        }
+        Some(text.to_owned())
+    }
+
+    /// The longest prefix first.
+    fn outbound(&mut self, rows: &TenantRows) -> Vec<OutboundRouteConfig> {
+        let known: BTreeSet<TrunkId> = rows.trunks.iter().map(|trunk| trunk.id).collect();
+        let mut routes: Vec<OutboundRouteConfig> =
+            rows.outbound_routes.iter().map(|row| self.outbound_route(row, &known)).collect();
+        routes.sort_by(|one, other| other.prefix.len().cmp(&one.prefix.len()).then(one.prefix.cmp(&other.prefix)));
+        routes
+    }
+
+    fn outbound_route(&mut self, row: &OutboundRouteRow, known: &BTreeSet<TrunkId>) -> OutboundRouteConfig {
+        let is_prefix = |text: &str| {
+            let digits = text.strip_prefix('+').unwrap_or(text);
+            digits.len() <= 15 && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if ![&row.prefix, &row.strip, &row.prepend].into_iter().all(|text| is_prefix(text)) {
+            self.report("outbound route", &row.id, "prefixes must be at most 15 digits, with or without +");
+        }
+        if !(1..=8).contains(&row.trunks.len()) || row.trunks.iter().any(|trunk| !known.contains(trunk)) {
+            self.report("outbound route", &row.id, "must have 1 to 8 trunks, each of which exists");
+        }
+        OutboundRouteConfig {
+            prefix: row.prefix.clone(),
+            strip: row.strip.clone(),
+            prepend: row.prepend.clone(),
+            trunks: row.trunks.clone(),
+            caller_id: self.caller_id("outbound route", &row.id, row.caller_id.as_deref()),
+        }
     }
 
     fn numbers(&mut self, row: &TrunkRow) -> NumberPlan {
@@ -330,4 +387,9 @@ fn is_source(text: &str) -> bool {
 
 fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// An address with or without a port. Names are never looked up on the way of a call.
+fn is_destination(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok()
 }

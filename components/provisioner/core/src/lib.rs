@@ -17,7 +17,7 @@ mod rows;
 mod summary;
 
 pub use compile::{Contradiction, compile};
-pub use rows::{AgentRow, AgentSkillRow, QueueRow, QueueSkillRow, RouteRow, TenantRows, TrunkRow};
+pub use rows::{AgentRow, AgentSkillRow, OutboundRouteRow, QueueRow, QueueSkillRow, RouteRow, TenantRows, TrunkRow};
 pub use summary::Summary;
 
 #[cfg(test)]

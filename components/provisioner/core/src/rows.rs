@@ -25,6 +25,8 @@ pub struct TenantRows {
     pub queue_skills: Vec<QueueSkillRow>,
     /// Trunks.
     pub trunks: Vec<TrunkRow>,
+    /// Its outbound routes.
+    pub outbound_routes: Vec<OutboundRouteRow>,
     /// Routes.
     pub routes: Vec<RouteRow>,
 }
@@ -78,6 +80,8 @@ pub struct QueueRow {
     pub after_no_answer: String,
     /// Busy answers in a row after which an agent is not ready.
     pub busy_limit: i64,
+    /// Whether its calls are recorded.
+    pub recorded: bool,
 }
 
 /// A skill a queue needs.
@@ -108,6 +112,27 @@ pub struct TrunkRow {
     pub international_prefix: String,
     /// What stands before a number of the country itself.
     pub national_prefix: String,
+    /// Where calls over it go; none: calls only come in.
+    pub destination: Option<String>,
+    /// The number that calls over it show.
+    pub caller_id: Option<String>,
+}
+
+/// An outbound route.
+#[derive(Clone, Debug)]
+pub struct OutboundRouteRow {
+    /// Which.
+    pub id: RouteId,
+    /// What a number begins with.
+    pub prefix: String,
+    /// Taken off.
+    pub strip: String,
+    /// Put before.
+    pub prepend: String,
+    /// Over which trunks.
+    pub trunks: Vec<TrunkId>,
+    /// The number that is shown; none: the trunk's.
+    pub caller_id: Option<String>,
 }
 
 /// A route.

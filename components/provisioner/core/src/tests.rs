@@ -7,7 +7,10 @@ use ringdown_domain::{AgentId, QueueId, RouteId, TenantId, TimestampMs, TrunkId}
 use ringdown_events::TrunkConfig;
 
 use crate::asterisk::{FOLDERS, RenderError, Settings, hold_music, reloads, render};
-use crate::{AgentRow, AgentSkillRow, QueueRow, QueueSkillRow, RouteRow, Summary, TenantRows, TrunkRow, compile};
+use crate::{
+    AgentRow, AgentSkillRow, OutboundRouteRow, QueueRow, QueueSkillRow, RouteRow, Summary, TenantRows, TrunkRow,
+    compile,
+};
 
 fn queue_id() -> QueueId {
     QueueId::from_parts(2, &[2; 10])
@@ -44,6 +47,7 @@ fn rows() -> TenantRows {
             service_level_ms: 20_000,
             after_no_answer: "not_ready".to_owned(),
             busy_limit: 3,
+            recorded: false,
         }],
         queue_skills: vec![QueueSkillRow { queue: queue_id(), skill: "English".to_owned(), min_level: 2 }],
         trunks: vec![TrunkRow {
@@ -54,6 +58,16 @@ fn rows() -> TenantRows {
             country_code: Some("49".to_owned()),
             international_prefix: "00".to_owned(),
             national_prefix: "0".to_owned(),
+            destination: Some("192.0.2.7:5060".to_owned()),
+            caller_id: None,
+        }],
+        outbound_routes: vec![OutboundRouteRow {
+            id: RouteId::from_parts(5, &[5; 10]),
+            prefix: "+49".to_owned(),
+            strip: "+49".to_owned(),
+            prepend: "0".to_owned(),
+            trunks: vec![trunk_id(3)],
+            caller_id: Some("+49301234".to_owned()),
         }],
         routes: vec![RouteRow {
             id: RouteId::from_parts(4, &[4; 10]),
@@ -102,6 +116,10 @@ fn what_contradicts_itself_is_named() {
     check(|rows| rows.queues[0].wait_limit_ms = Some(1), &["the wait limit must be"]);
     check(|rows| rows.queues[0].after_no_answer = "explode".to_owned(), &["after no answer must be"]);
     check(|rows| rows.trunks[0].sources = vec![], &["1 to 32 sources"]);
+    check(|rows| rows.trunks[0].destination = Some("carrier.example".to_owned()), &["the destination must be"]);
+    check(|rows| rows.trunks[0].caller_id = Some("+".to_owned()), &["the number that is shown"]);
+    check(|rows| rows.outbound_routes[0].trunks = vec![trunk_id(9)], &["each of which exists"]);
+    check(|rows| rows.outbound_routes[0].prefix = "0x".to_owned(), &["at most 15 digits"]);
     check(|rows| rows.trunks[0].sources[0] = "carrier.example".to_owned(), &["a source must be an address"]);
     check(|rows| rows.trunks[0].sources[1] = "192.0.2.0/33".to_owned(), &["a source must be an address"]);
     check(|rows| rows.trunks[0].country_code = Some("0".to_owned()), &["the country code must be"]);

@@ -106,6 +106,7 @@ fn compiled(tenant: TenantId) -> CompiledConfig {
             version: 1,
             compiled_at_ms: TimestampMs(1),
             counts: BTreeMap::new(),
+            outbound: Vec::new(),
         },
         skills: BTreeSet::new(),
         agents: BTreeMap::new(),

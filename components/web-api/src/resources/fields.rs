@@ -226,6 +226,35 @@ text_field!(
 );
 
 text_field!(
+    /// Where calls over a trunk go: an IP address with or without a port.
+    Destination,
+    |text| {
+        let sound = text.parse::<IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok();
+        if sound { Ok(text) } else { Err(FieldError("must be an IP address with or without a port, as 192.0.2.7:5060")) }
+    }
+);
+
+text_field!(
+    /// A number that is shown to the called party: digits, with or without `+`.
+    CallerId,
+    |text| {
+        let digits = text.strip_prefix('+').unwrap_or(&text);
+        let fits = (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if fits { Ok(text) } else { Err(FieldError("must be 1 to 20 digits, with or without + before them")) }
+    }
+);
+
+text_field!(
+    /// What a number begins with, or what is put before it: digits, with or without `+`; may be empty.
+    NumberPrefix,
+    |text| {
+        let digits = text.strip_prefix('+').unwrap_or(&text);
+        let fits = digits.len() <= 15 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if fits { Ok(text) } else { Err(FieldError("must be at most 15 digits, with or without + before them")) }
+    }
+);
+
+text_field!(
     /// A description for people: at most 500 characters, no control characters but line breaks and tabs.
     Description,
     |text| {

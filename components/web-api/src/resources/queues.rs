@@ -70,6 +70,8 @@ pub struct Queue {
     /// Busy answers in a row after which an agent is set not ready (`busy`). Until then the agent is left alone for longer
     /// each time.
     pub busy_limit: i64,
+    /// Whether its calls are recorded.
+    pub recorded: bool,
 }
 
 /// A new queue.
@@ -114,6 +116,9 @@ pub struct QueueInput {
     #[serde(default)]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 100)]
     busy_limit: Option<BusyLimit>,
+    /// Whether its calls are recorded; not when left out.
+    #[serde(default)]
+    recorded: bool,
 }
 
 /// A change of a queue; what is left out stays. Interactions that wait already keep the rules they came with.
@@ -160,10 +165,14 @@ pub struct QueuePatch {
     #[serde(default, deserialize_with = "fields::present")]
     #[schema(value_type = i64, minimum = 1, maximum = 100)]
     busy_limit: Option<BusyLimit>,
+    /// Record its calls from now on, or do not.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = bool)]
+    recorded: Option<bool>,
 }
 
 const COLUMNS: &str = "q.id, q.name, q.priority, q.ring_timeout_ms, q.wrap_up_ms, q.wait_limit_ms, q.capacity, \
-    q.service_level_ms, q.after_no_answer, q.busy_limit, q.xmin::text AS etag, \
+    q.service_level_ms, q.after_no_answer, q.busy_limit, q.recorded, q.xmin::text AS etag, \
     coalesce((SELECT jsonb_agg(jsonb_build_object('skill', s.skill, 'min_level', s.min_level) ORDER BY s.skill COLLATE \"C\") \
               FROM queue_skills s WHERE s.tenant_id = q.tenant_id AND s.queue_id = q.id), '[]') AS requirements";
 
@@ -182,6 +191,7 @@ fn from_row(row: &Row) -> Result<(Queue, String), Problem> {
         service_level_ms: row.get("service_level_ms"),
         after_no_answer: row.get("after_no_answer"),
         busy_limit: row.get("busy_limit"),
+        recorded: row.get("recorded"),
     };
     Ok((queue, db::etag(row)))
 }
@@ -248,10 +258,12 @@ async fn insert(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueueInp
     let busy = input.busy_limit.map_or(i64::from(rules.busy_limit), Bounded::value);
     let priority = i16::from(input.priority.value());
     let sql = "INSERT INTO queues (id, tenant_id, name, priority, ring_timeout_ms, wrap_up_ms, wait_limit_ms, capacity, \
-               service_level_ms, after_no_answer, busy_limit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+               service_level_ms, after_no_answer, busy_limit, recorded) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     let name = input.name.as_str();
-    let values: db::Values<'_, 11> =
-        [&id.0, &tenant.0, &name, &priority, &ring, &wrap_up, &wait, &capacity, &service, &after, &busy];
+    let recorded = input.recorded;
+    let values: db::Values<'_, 12> =
+        [&id.0, &tenant.0, &name, &priority, &ring, &wrap_up, &wait, &capacity, &service, &after, &busy, &recorded];
     db::execute(tx, sql, &values).await?;
     Ok(())
 }
@@ -282,7 +294,7 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
                ring_timeout_ms = coalesce($5, ring_timeout_ms), wrap_up_ms = coalesce($6, wrap_up_ms), \
                wait_limit_ms = CASE WHEN $7 THEN $8 ELSE wait_limit_ms END, capacity = coalesce($9, capacity), \
                service_level_ms = coalesce($10, service_level_ms), after_no_answer = coalesce($11, after_no_answer), \
-               busy_limit = coalesce($12, busy_limit), updated_at = now() WHERE tenant_id = $1 AND id = $2";
+               busy_limit = coalesce($12, busy_limit), recorded = coalesce($13, recorded), updated_at = now() WHERE tenant_id = $1 AND id = $2";
     let name = input.name.as_ref().map(Name::as_str);
     let priority = input.priority.map(|priority| i16::from(priority.value()));
     let ring = input.ring_timeout_ms.map(Bounded::value);
@@ -292,8 +304,22 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
     let service = input.service_level_ms.map(Bounded::value);
     let after = input.after_no_answer.map(AfterNoAnswer::name);
     let busy = input.busy_limit.map(Bounded::value);
-    let values: db::Values<'_, 12> =
-        [&tenant.0, &id.0, &name, &priority, &ring, &wrap_up, &wait_given, &wait, &capacity, &service, &after, &busy];
+    let recorded = input.recorded;
+    let values: db::Values<'_, 13> = [
+        &tenant.0,
+        &id.0,
+        &name,
+        &priority,
+        &ring,
+        &wrap_up,
+        &wait_given,
+        &wait,
+        &capacity,
+        &service,
+        &after,
+        &busy,
+        &recorded,
+    ];
     db::execute(tx, sql, &values).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
 use uuid::Uuid;
 
-use super::fields::{self, AtMost, Bounded, CountryCode, DialPrefix, Source};
+use super::fields::{self, AtMost, Bounded, CallerId, CountryCode, Destination, DialPrefix, Source};
 use crate::answers::{self, ChangeHeaders, Id, IdempotencyHeader, Json, Page, Paging, Query, TenantPath, TrunkPath};
 use crate::app::App;
 use crate::auth::access::{Administer, InTenant, Supervise};
@@ -37,6 +37,10 @@ pub struct Trunk {
     pub international_prefix: String,
     /// What stands before a number of the country itself.
     pub national_prefix: String,
+    /// Where calls over this trunk go; null: calls only come in.
+    pub destination: Option<String>,
+    /// The number that calls over it show unless their outbound route says another; null: the carrier's default.
+    pub caller_id: Option<String>,
 }
 
 /// A new trunk.
@@ -66,6 +70,14 @@ pub struct TrunkInput {
     #[serde(default)]
     #[schema(value_type = Option<String>, pattern = "^[0-9]{0,5}$")]
     national_prefix: Option<DialPrefix>,
+    /// Where calls over this trunk go: an IP address with or without a port, as `192.0.2.7:5060`. Left out: calls only come in.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(:[1-9][0-9]{0,3})?$")]
+    destination: Option<Destination>,
+    /// The number that calls over it show unless their outbound route says another: 1 to 20 digits, with or without `+`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^[+]?[0-9]{1,20}$")]
+    caller_id: Option<CallerId>,
 }
 
 /// A change of a trunk; what is left out stays.
@@ -96,10 +108,18 @@ pub struct TrunkPatch {
     #[serde(default, deserialize_with = "fields::present")]
     #[schema(value_type = String, pattern = "^[0-9]{0,5}$")]
     national_prefix: Option<DialPrefix>,
+    /// Another destination, or null for none.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = Option<String>, pattern = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(:[1-9][0-9]{0,3})?$")]
+    destination: Option<Option<Destination>>,
+    /// Another number to show, or null for none.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = Option<String>, pattern = "^[+]?[0-9]{1,20}$")]
+    caller_id: Option<Option<CallerId>>,
 }
 
-const COLUMNS: &str =
-    "id, name, sources, capacity, country_code, international_prefix, national_prefix, xmin::text AS etag";
+const COLUMNS: &str = "id, name, sources, capacity, country_code, international_prefix, national_prefix, destination, \
+     caller_id, xmin::text AS etag";
 
 fn from_row(row: &Row) -> (Trunk, String) {
     let trunk = Trunk {
@@ -110,6 +130,8 @@ fn from_row(row: &Row) -> (Trunk, String) {
         country_code: row.get("country_code"),
         international_prefix: row.get("international_prefix"),
         national_prefix: row.get("national_prefix"),
+        destination: row.get("destination"),
+        caller_id: row.get("caller_id"),
     };
     (trunk, db::etag(row))
 }
@@ -192,16 +214,28 @@ pub async fn create_trunk(
     let country = input.country_code.as_ref().map(CountryCode::as_str);
     let international = input.international_prefix.as_ref().map_or(&*plan.international_prefix, DialPrefix::as_str);
     let national = input.national_prefix.as_ref().map_or(&*plan.national_prefix, DialPrefix::as_str);
+    let destination = input.destination.as_ref().map(Destination::as_str);
+    let caller_id = input.caller_id.as_ref().map(CallerId::as_str);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
         quotas::check_row(&app, tx, scope.tenant, Quota::Trunks).await?;
         refuse_own_addresses(&app, tx, &sources).await?;
         let sql = format!(
-            "INSERT INTO trunks (id, tenant_id, name, sources, capacity, country_code, international_prefix, national_prefix) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {COLUMNS}"
+            "INSERT INTO trunks (id, tenant_id, name, sources, capacity, country_code, international_prefix, national_prefix, \
+             destination, caller_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING {COLUMNS}"
         );
         let name = input.name.as_str();
-        let values: db::Values<'_, 8> =
-            [&id.0, &scope.tenant.0, &name, &sources, &capacity, &country, &international, &national];
+        let values: db::Values<'_, 10> = [
+            &id.0,
+            &scope.tenant.0,
+            &name,
+            &sources,
+            &capacity,
+            &country,
+            &international,
+            &national,
+            &destination,
+            &caller_id,
+        ];
         let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
         Effect::created(format!("/api/v1/tenants/{}/trunks/{id}", scope.tenant), etag, &trunk)
     })
@@ -224,6 +258,10 @@ pub async fn patch_trunk(
     let country = input.country_code.as_ref().and_then(Option::as_ref).map(CountryCode::as_str);
     let international = input.international_prefix.as_ref().map(DialPrefix::as_str);
     let national = input.national_prefix.as_ref().map(DialPrefix::as_str);
+    let destination_given = input.destination.is_some();
+    let destination = input.destination.as_ref().and_then(Option::as_ref).map(Destination::as_str);
+    let caller_id_given = input.caller_id.is_some();
+    let caller_id = input.caller_id.as_ref().and_then(Option::as_ref).map(CallerId::as_str);
     writes::make!(app, scope.who, Some(scope.tenant), terms, |tx| {
         lock(tx, scope.tenant, id, &terms).await?;
         if let Some(sources) = &sources {
@@ -234,10 +272,25 @@ pub async fn patch_trunk(
              capacity = coalesce($5, capacity), country_code = CASE WHEN $6 THEN $7 ELSE country_code END, \
              international_prefix = coalesce($8, international_prefix), \
              national_prefix = coalesce($9, national_prefix), \
+             destination = CASE WHEN $10 THEN $11 ELSE destination END, \
+             caller_id = CASE WHEN $12 THEN $13 ELSE caller_id END, \
              updated_at = now() WHERE tenant_id = $1 AND id = $2 RETURNING {COLUMNS}"
         );
-        let values: db::Values<'_, 9> =
-            [&scope.tenant.0, &id.0, &name, &sources, &capacity, &country_given, &country, &international, &national];
+        let values: db::Values<'_, 13> = [
+            &scope.tenant.0,
+            &id.0,
+            &name,
+            &sources,
+            &capacity,
+            &country_given,
+            &country,
+            &international,
+            &national,
+            &destination_given,
+            &destination,
+            &caller_id_given,
+            &caller_id,
+        ];
         let (trunk, etag) = from_row(&db::one(tx, &sql, &values).await?);
         Effect::changed(etag, &trunk)
     })
@@ -261,6 +314,15 @@ pub async fn delete_trunk(
         if !routes.is_empty() {
             let numbers: Vec<String> = routes.iter().map(|row| row.get("did")).collect();
             let detail = format!("routes name this trunk: {}", numbers.join(", "));
+            return Err(answers::conflict("trunk_in_use", detail));
+        }
+        let sql =
+            "SELECT prefix FROM outbound_routes WHERE tenant_id = $1 AND $2 = ANY (trunks) ORDER BY prefix LIMIT 20";
+        let outbound = db::all(tx, sql, &values).await?;
+        if !outbound.is_empty() {
+            let prefixes: Vec<String> =
+                outbound.iter().map(|row| format!("\"{}\"", row.get::<_, String>("prefix"))).collect();
+            let detail = format!("outbound routes use this trunk: {}", prefixes.join(", "));
             return Err(answers::conflict("trunk_in_use", detail));
         }
         db::execute(tx, "DELETE FROM trunks WHERE tenant_id = $1 AND id = $2", &values).await?;

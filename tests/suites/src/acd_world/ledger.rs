@@ -54,7 +54,8 @@ impl Ledger {
             JournalEvent::AcdChanged { .. }
             | JournalEvent::AgentChanged { .. }
             | JournalEvent::AgentRemoved { .. }
-            | JournalEvent::ConfigApplied { .. } => {}
+            | JournalEvent::ConfigApplied { .. }
+            | JournalEvent::InteractionChanged { .. } => {}
         }
     }
 
@@ -64,7 +65,7 @@ impl Ledger {
             InteractionState::Connected { agent, .. } | InteractionState::Offered { agent, .. } => {
                 self.moved_to(seq, record.id, Place::Offered(*agent));
             }
-            InteractionState::Waiting | InteractionState::Ended { .. } => {
+            InteractionState::External { .. } | InteractionState::Waiting | InteractionState::Ended { .. } => {
                 self.doubled.push(format!("{seq}: {} offered to nobody", record.id));
             }
         }
@@ -75,6 +76,8 @@ impl Ledger {
             InteractionState::Waiting => Place::Waiting,
             InteractionState::Offered { agent, .. } => Place::Offered(*agent),
             InteractionState::Connected { agent, .. } => Place::Connected(*agent),
+            // Nobody has it; these tests dial no outside numbers.
+            InteractionState::External { .. } => Place::Waiting,
             InteractionState::Ended { .. } => Place::Ended,
         };
         self.moved_to(seq, record.id, now);
@@ -258,7 +261,7 @@ fn agent_fault(agent: &AgentRecord, live: &BTreeMap<InteractionId, &InteractionR
         InteractionState::Offered { agent: with, .. } | InteractionState::Connected { agent: with, .. } => {
             *with == agent.id
         }
-        InteractionState::Waiting | InteractionState::Ended { .. } => false,
+        InteractionState::External { .. } | InteractionState::Waiting | InteractionState::Ended { .. } => false,
     });
     (!holds).then_some("held by an interaction that is not there")
 }

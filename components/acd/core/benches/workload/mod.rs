@@ -158,6 +158,7 @@ fn config(agents: u64, random: &mut u64) -> CompiledConfig {
             version: 1,
             compiled_at_ms: TimestampMs(0),
             counts: BTreeMap::new(),
+            outbound: Vec::new(),
         },
         skills: (0..=SKILLS).map(skill).collect(),
         agents,

@@ -2,7 +2,7 @@
 //! left out.
 
 use ringdown_domain::{PartyRole, Recording, TimestampMs};
-use ringdown_events::WantedCustomer;
+use ringdown_events::{RecordedParty, WantedCustomer};
 use serde::{Deserialize, Serialize};
 
 use super::machine::Order;
@@ -15,8 +15,8 @@ pub struct Track {
     pub on: String,
     /// Its number in the conversation.
     pub number: u32,
-    /// Whether it is the customer's.
-    pub is_customer: bool,
+    /// Whose it is.
+    pub party: RecordedParty,
     /// When it began.
     pub begun_at_ms: TimestampMs,
     /// Nothing is written now.
@@ -25,18 +25,20 @@ pub struct Track {
 
 impl Conversation {
     /// The channels that are to be recorded now, the customer's first.
-    fn recorded_channels(&self) -> Vec<(String, bool)> {
+    fn recorded_channels(&self) -> Vec<(String, RecordedParty)> {
         let recording = self.wanted.as_ref().map_or(Recording::Off, |wanted| wanted.recording);
         if recording == Recording::Off || self.over || self.main_leg().is_none() {
             return Vec::new();
         }
         let is_there = !matches!(self.wanted_customer(), WantedCustomer::Gone { .. });
         let customer = self.customer.as_ref().filter(|it| it.stage == CustomerStage::Here && is_there);
-        let mut channels: Vec<(String, bool)> = customer.map(|it| (it.channel.clone(), true)).into_iter().collect();
+        let mut channels: Vec<(String, RecordedParty)> =
+            customer.map(|it| (it.channel.clone(), RecordedParty::Customer)).into_iter().collect();
         for leg in self.legs.iter().filter(|leg| leg.stage == LegStage::Answered) {
             let wanted = self.wanted_leg(leg.leg).filter(|wanted| wanted.ring_until_ms.is_none());
             if wanted.is_some_and(|wanted| matches!(wanted.role, None | Some(PartyRole::Conference))) {
-                channels.push((leg.channel.clone(), false));
+                let party = leg.agent.map_or(RecordedParty::Number, RecordedParty::Agent);
+                channels.push((leg.channel.clone(), party));
             }
         }
         channels
@@ -62,12 +64,12 @@ impl Conversation {
             kept.push(track);
         }
         self.tracks = kept;
-        for (on, is_customer) in wanted {
+        for (on, party) in wanted {
             if self.tracks.iter().any(|track| track.on == on) {
                 continue;
             }
             self.tracks_made += 1;
-            let track = Track { on, number: self.tracks_made, is_customer, begun_at_ms: now, paused: false };
+            let track = Track { on, number: self.tracks_made, party, begun_at_ms: now, paused: false };
             orders.push(Order::BeginTrack(track.clone()));
             self.tracks.push(track.clone());
             if paused {

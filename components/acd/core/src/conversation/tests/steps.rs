@@ -1,6 +1,7 @@
 //! What each input leads to.
 
 use ringdown_domain::{OfferFailure, PhoneNumber};
+use ringdown_events::RecordedParty;
 
 use super::*;
 use crate::conversation::{
@@ -269,8 +270,10 @@ fn each_party_is_recorded_and_a_pause_is_told() {
     };
     let begun_at_ms = START.plus_ms(100);
     let track =
-        |number, on: &str, is_customer, paused| Track { on: on.to_owned(), number, is_customer, begun_at_ms, paused };
-    let (customer, agent) = (|paused| track(1, "caller", true, paused), |paused| track(2, &channel(1), false, paused));
+        |number, on: &str, party, paused| Track { on: on.to_owned(), number, party, begun_at_ms, paused };
+    let ada = RecordedParty::Agent(AgentId::from_parts(3, &[1; 10]));
+    let customer = |paused| track(1, "caller", RecordedParty::Customer, paused);
+    let agent = |paused| track(2, &channel(1), ada, paused);
     let call = check(
         talking(),
         recorded(Recording::On),
