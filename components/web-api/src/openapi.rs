@@ -29,7 +29,7 @@ for the router, `Prefer: wait=N` waits up to N seconds.
 - Lists have `limit` and `cursor`; times are UTC milliseconds.
 - Refusals are problem documents (RFC 9457) that name the field and the reason.";
 
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("sessions", "Log-in and log-out."),
     ("users", "Who can log in, and API tokens."),
     ("tenants", "Customers whose data never mix."),
@@ -39,6 +39,7 @@ const TAGS: [(&str, &str); 10] = [
     ("trunks", "The carriers' connections."),
     ("routes", "From dialled number to queue."),
     ("interactions", "What agents handle."),
+    ("calls", "What agents and supervisors do with calls."),
     ("live", "What is going on now."),
 ];
 
