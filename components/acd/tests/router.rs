@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use ringdown_domain::{
     AgentId, AgentStatus, CommandId, Delivery, EndReason, InteractionId, InteractionState, Media, NodeId, OfferId,
-    SkillName, SkillRequirement, TenantId, TimestampMs,
+    PartyRole, SkillName, SkillRequirement, TenantId, TimestampMs,
 };
 use ringdown_events::{
-    AgentConfig, Command, CompiledConfig, ConfigMeta, Done, JournalEntry, JournalEvent, NewInteraction, Outcome,
-    RefusalCode, VoiceEffect, VoiceEffectEntry,
+    AgentConfig, Command, CompiledConfig, ConfigMeta, ConsultEnd, Disposition, Done, InteractionRecord, JournalEntry,
+    JournalEvent, NewInteraction, Outcome, RefusalCode, Target, VoiceEffect, VoiceEffectEntry, WantedConversation,
+    WantedCustomer, WantedParty,
 };
 use ringdown_redis_store::{
     Answer, CommandClient, ConfigWriter, RedisOptions as StoreOptions, RedisPool, Retry, StoreMetrics, StreamEntry,
@@ -341,16 +342,94 @@ async fn a_call_on_a_node_gives_its_voice_duty_the_effects() {
         .iter()
         .map(|entry| serde_json::from_str::<VoiceEffectEntry>(entry.field(keys::ENTRY_FIELD).unwrap()).unwrap().effect)
         .collect();
-    let VoiceEffect::Offer { interaction: id, offer: made, agent: whose, sip_user, realm, .. } = &effects[0] else {
-        panic!("an offer comes first: {effects:?}")
+    let looks: Vec<(InteractionId, &WantedConversation)> = effects
+        .iter()
+        .map(|effect| match effect {
+            VoiceEffect::Converse { interaction, wanted } => (*interaction, wanted),
+            VoiceEffect::SendDigits { .. } => panic!("no digits: {effect:?}"),
+        })
+        .collect();
+    let (first, wanted) = looks[0];
+    assert_eq!((first, &wanted.customer), (interaction(1), &WantedCustomer::Waiting));
+    let leg = &wanted.legs[0];
+    assert!(leg.leg == offer && leg.ring_until_ms.is_some(), "{leg:?}");
+    let phone = WantedParty::Agent { agent: with, address: Some("1001@acme.example".to_owned()) };
+    assert_eq!(leg.party, phone);
+    let (_, joined) = looks[1];
+    assert_eq!((&joined.customer, joined.legs[0].ring_until_ms), (&WantedCustomer::Joined, None));
+    assert_eq!(looks[2].1.customer, WantedCustomer::Gone { reason: EndReason::CallerHangup });
+    assert!(looks[2].1.legs.is_empty());
+    assert!(looks[3].0 == interaction(2) && looks[3].1.legs[0].leg == second, "{looks:?}");
+    assert_eq!(looks.last().unwrap().1.customer, WantedCustomer::Gone { reason: EndReason::Abandoned });
+}
+
+#[tokio::test]
+async fn children_are_part_of_their_parents_conversation() {
+    let house = House::new().await;
+    house.ready(1).await;
+    house.ready(2).await;
+    let (with, offer) = offered(&house.ask(call(1, "sales", Some("ast-1"))).await).unwrap();
+    house.ask(Command::AcceptOffer { interaction: interaction(1), offer }).await.result.unwrap();
+    let other = if with == agent(1) { agent(2) } else { agent(1) };
+    let consult = Command::ConsultInteraction {
+        interaction: interaction(1),
+        consult: interaction(2),
+        target: Target::Agent(other),
     };
-    assert_eq!((*id, *made, *whose), (interaction(1), offer, with));
-    assert_eq!((sip_user.as_deref(), realm.as_str()), (Some("1001"), "acme.example"));
-    assert_eq!(effects[1], VoiceEffect::Connect { interaction: interaction(1), offer });
-    assert_eq!(effects[2], VoiceEffect::End { interaction: interaction(1), reason: EndReason::CallerHangup });
-    assert!(matches!(&effects[3], VoiceEffect::Offer { offer, .. } if *offer == second));
-    let last = effects.last().unwrap();
-    assert_eq!(*last, VoiceEffect::End { interaction: interaction(2), reason: EndReason::Abandoned });
+    let (_, asked) = offered(&house.ask(consult).await).unwrap();
+    house.ask(Command::AcceptOffer { interaction: interaction(2), offer: asked }).await.result.unwrap();
+    let digits = Command::SendDigits { interaction: interaction(1), digits: "1#".to_owned() };
+    house.ask(digits).await.result.unwrap();
+    let complete = Command::EndConsult { interaction: interaction(1), how: ConsultEnd::Complete };
+    house.ask(complete).await.result.unwrap();
+    let node: NodeId = "ast-1".parse().unwrap();
+    let entries: Vec<VoiceEffectEntry> = house
+        .stream(&keys::voice(tenant(), &node))
+        .await
+        .iter()
+        .map(|entry| serde_json::from_str(entry.field(keys::ENTRY_FIELD).unwrap()).unwrap())
+        .collect();
+    assert!(entries.iter().map(|entry| entry.seq).is_sorted(), "{entries:?}");
+    let looks: Vec<&WantedConversation> = entries
+        .iter()
+        .filter_map(|entry| match &entry.effect {
+            VoiceEffect::Converse { interaction: id, wanted } => {
+                assert_eq!(*id, interaction(1), "one conversation");
+                Some(wanted)
+            }
+            VoiceEffect::SendDigits { interaction: id, digits } => {
+                assert_eq!((*id, digits.as_str()), (interaction(1), "1#"));
+                None
+            }
+        })
+        .collect();
+    assert_eq!(entries.len() - looks.len(), 1, "the digits are sent once");
+    let consulted = looks.iter().find(|look| look.legs.len() == 2 && look.legs[1].ring_until_ms.is_none()).unwrap();
+    assert_eq!((&consulted.customer, consulted.legs[1].role), (&WantedCustomer::Held, Some(PartyRole::Consult)));
+    let last = looks.last().unwrap();
+    assert_eq!((&last.customer, last.legs.len(), last.legs[0].leg), (&WantedCustomer::Joined, 1, asked));
+    assert_eq!((last.legs[0].interaction, last.legs[0].role), (interaction(1), None));
+}
+
+#[tokio::test]
+async fn an_ended_call_is_classed_also_after_another_process_took_over() {
+    let mut house = House::new().await;
+    house.ready(1).await;
+    offered(&house.ask(call(1, "sales", None)).await).unwrap();
+    house.end(1, EndReason::Completed).await.unwrap();
+    house.acd.kill9().unwrap();
+    house.acd.restart().unwrap();
+    house.acd.wait_ready(LIMIT).await.unwrap();
+    let disposition = Disposition { code: "sold".to_owned(), notes: "well".to_owned(), fields: BTreeMap::new() };
+    let class = Command::SetDisposition { interaction: interaction(1), disposition: disposition.clone() };
+    assert_eq!(house.ask(class).await.result, Ok(Done::Changed));
+    let mut get = redis::cmd("GET");
+    get.arg(keys::interaction(tenant(), interaction(1)));
+    let record: InteractionRecord = serde_json::from_str(&house.query::<String>(&get).await).unwrap();
+    assert_eq!(record.disposition, Some(disposition));
+    let mut ttl = redis::cmd("TTL");
+    ttl.arg(keys::interaction(tenant(), interaction(1)));
+    assert!(house.query::<i64>(&ttl).await > 0, "it goes when it would have");
 }
 
 #[tokio::test]

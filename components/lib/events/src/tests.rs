@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 
 use ringdown_domain::{
     AgentId, AgentState, AgentStatus, CommandId, CustomerSide, Delivery, EndReason, InteractionId, InteractionState,
-    Media, OfferFailure, OfferId, Origin, Priority, ReasonCode, Recording, SkillLevel, SkillRequirement, TimestampMs,
+    Media, OfferFailure, OfferId, Origin, PartyRole, PhoneNumber, Priority, ReasonCode, Recording, SkillLevel,
+    SkillRequirement, TimestampMs,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    AgentRecord, CandidateAgent, Command, CommandEnvelope, Decision, Done, InteractionRecord, JournalEntry,
-    JournalEvent, NewInteraction, Outcome, QueueRules, Refusal, RefusalCode, SipCredential, Trigger, VoiceEffect,
-    VoiceEffectEntry,
+    AgentRecord, CandidateAgent, Command, CommandEnvelope, ConsultEnd, Decision, Done, Engagement, EngagementState,
+    InteractionRecord, JournalEntry, JournalEvent, NewCall, NewInteraction, Outcome, QueueRules, Refusal, RefusalCode,
+    SipCredential, SupervisionMode, Target, Trigger, VoiceEffect, VoiceEffectEntry, WantedConversation, WantedCustomer,
+    WantedLeg, WantedParty,
 };
 
 /// The value must read as `golden`, and `golden` must read back as the value.
@@ -195,16 +197,79 @@ fn voice_effects() {
         &VoiceEffectEntry {
             seq: 9,
             at_ms: TimestampMs(30),
-            effect: VoiceEffect::Offer {
+            effect: VoiceEffect::Converse {
                 interaction: interaction_id(),
-                offer: offer_id(),
-                agent: agent_id(),
-                sip_user: Some("ada".to_owned()),
-                realm: "demo.invalid".to_owned(),
-                deadline_ms: TimestampMs(15_030),
+                wanted: WantedConversation {
+                    customer: WantedCustomer::Held,
+                    legs: vec![WantedLeg {
+                        leg: offer_id(),
+                        interaction: interaction_id(),
+                        party: WantedParty::Agent { agent: agent_id(), address: Some("ada@demo.invalid".to_owned()) },
+                        ring_until_ms: Some(TimestampMs(15_030)),
+                        role: Some(PartyRole::Consult),
+                        muted: false,
+                        auto_answer: false,
+                    }],
+                    recording: Recording::Paused,
+                    queue: None,
+                    shows: None,
+                },
             },
         },
-        r#"{"seq":9,"at_ms":30,"effect":{"kind":"offer","interaction":"00000000-0001-7101-8101-010101010101","offer":"00000000-0003-7303-8303-030303030303","agent":"00000000-0002-7202-8202-020202020202","sip_user":"ada","realm":"demo.invalid","deadline_ms":15030}}"#,
+        r#"{"seq":9,"at_ms":30,"effect":{"kind":"converse","interaction":"00000000-0001-7101-8101-010101010101","wanted":{"customer":{"kind":"held"},"legs":[{"leg":"00000000-0003-7303-8303-030303030303","interaction":"00000000-0001-7101-8101-010101010101","party":{"kind":"agent","agent":"00000000-0002-7202-8202-020202020202","address":"ada@demo.invalid"},"ring_until_ms":15030,"role":"consult"}],"recording":"paused"}}}"#,
+    );
+    check(
+        &VoiceEffect::SendDigits { interaction: interaction_id(), digits: "1#".to_owned() },
+        r##"{"kind":"send_digits","interaction":"00000000-0001-7101-8101-010101010101","digits":"1#"}"##,
+    );
+}
+
+#[test]
+fn acts_on_calls() {
+    let (interaction, consult) = (interaction_id(), InteractionId::from_parts(9, &[9; 10]));
+    let number: PhoneNumber = "+4930123".parse().unwrap();
+    check(
+        &Command::ConsultInteraction { interaction, consult, target: Target::Number(number) },
+        r#"{"kind":"consult_interaction","interaction":"00000000-0001-7101-8101-010101010101","consult":"00000000-0009-7909-8909-090909090909","target":{"number":"+4930123"}}"#,
+    );
+    check(
+        &Command::EndConsult { interaction, how: ConsultEnd::Conference },
+        r#"{"kind":"end_consult","interaction":"00000000-0001-7101-8101-010101010101","how":"conference"}"#,
+    );
+    check(
+        &Command::TransferInteraction { interaction, target: Target::Agent(agent_id()) },
+        r#"{"kind":"transfer_interaction","interaction":"00000000-0001-7101-8101-010101010101","target":{"agent":"00000000-0002-7202-8202-020202020202"}}"#,
+    );
+    check(
+        &Command::PlaceCall(NewCall {
+            id: interaction,
+            agent: agent_id(),
+            target: Target::Agent(agent_id()),
+            queue: None,
+            node: "voice-1".parse().unwrap(),
+        }),
+        r#"{"kind":"place_call","id":"00000000-0001-7101-8101-010101010101","agent":"00000000-0002-7202-8202-020202020202","target":{"agent":"00000000-0002-7202-8202-020202020202"},"queue":null,"node":"voice-1"}"#,
+    );
+    check(
+        &Command::SuperviseInteraction {
+            interaction,
+            supervision: consult,
+            supervisor: agent_id(),
+            mode: SupervisionMode::TakeOver,
+        },
+        r#"{"kind":"supervise_interaction","interaction":"00000000-0001-7101-8101-010101010101","supervision":"00000000-0009-7909-8909-090909090909","supervisor":"00000000-0002-7202-8202-020202020202","mode":"take_over"}"#,
+    );
+    check(
+        &Command::ObservePhone { agent: agent_id(), reachable: false },
+        r#"{"kind":"observe_phone","agent":"00000000-0002-7202-8202-020202020202","reachable":false}"#,
+    );
+    check(
+        &Command::EndLeg { interaction, leg: offer_id(), at_ms: TimestampMs(4) },
+        r#"{"kind":"end_leg","interaction":"00000000-0001-7101-8101-010101010101","leg":"00000000-0003-7303-8303-030303030303","at_ms":4}"#,
+    );
+    check(
+        &Engagement { interaction, state: EngagementState::Held, since_ms: TimestampMs(3) },
+        r#"{"interaction":"00000000-0001-7101-8101-010101010101","state":"held","since_ms":3}"#,
     );
 }
 

@@ -151,7 +151,7 @@ fn naive(records: &BTreeMap<InteractionId, InteractionRecord>, queue: Option<Que
                 figures.oldest_arrived_at_ms = Some(figures.oldest_arrived_at_ms.map_or(arrived, |at| at.min(arrived)));
             }
             InteractionState::Offered { .. } => figures.offered += 1,
-            InteractionState::Connected { .. } => figures.connected += 1,
+            InteractionState::Connected { .. } | InteractionState::External { .. } => figures.connected += 1,
             InteractionState::Ended { .. } => {}
         }
     }
