@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use redis::AsyncCommands;
-use ringdown_domain::{CustomerSide, Origin, Recording, 
-    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, Media, OfferId, Priority, QueueId,
-    TenantId, TimestampMs, UserId,
+use ringdown_domain::{
+    AgentId, AgentState, AgentStatus, CustomerSide, Delivery, InteractionId, InteractionState, Media, OfferId, Origin,
+    Priority, QueueId, Recording, TenantId, TimestampMs, UserId,
 };
 use ringdown_env_config::Url;
 use ringdown_events::{AgentRecord, InteractionRecord, JournalEntry, JournalEvent, RouterRecord};
@@ -183,8 +183,8 @@ fn agent(number: u8) -> AgentRecord {
         available_since_ms: Some(TimestampMs(1)),
         place_since_ms: None,
         refusals: None,
- reachable: None,
- engagements: vec![],
+        reachable: None,
+        engagements: vec![],
     }
 }
 

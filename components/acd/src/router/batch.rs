@@ -138,13 +138,7 @@ impl Batch {
     }
 
     /// The journal and each interaction's own part of it. An entry's text travels once for both.
-    fn write_journal(
-        &mut self,
-        commit: &mut Commit,
-        tenant: TenantId,
-        changes: &Changes,
-        retention: &Retention,
-    ) {
+    fn write_journal(&mut self, commit: &mut Commit, tenant: TenantId, changes: &Changes, retention: &Retention) {
         let mut texts = Vec::with_capacity(self.entries.len());
         let mut rows = Vec::with_capacity(self.entries.len());
         for (seq, text) in self.entries.drain(..) {
@@ -321,7 +315,10 @@ fn write_interactions(
 fn write_classed(commit: &mut Commit, tenant: TenantId, classed: &[InteractionRecord]) -> Result<(), EncodeError> {
     let mut rows = Vec::with_capacity(classed.len());
     for record in classed {
-        rows.push(row([], [keys::interaction(tenant, record.id), to_json(record)?, "XX".to_owned(), "KEEPTTL".to_owned()]));
+        rows.push(row(
+            [],
+            [keys::interaction(tenant, record.id), to_json(record)?, "XX".to_owned(), "KEEPTTL".to_owned()],
+        ));
     }
     commit.push_group(vec!["SET".to_owned()], rows);
     Ok(())

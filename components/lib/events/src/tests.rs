@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use ringdown_domain::{CustomerSide, Origin, Recording, 
-    AgentId, AgentState, AgentStatus, CommandId, Delivery, EndReason, InteractionId, InteractionState, Media,
-    OfferFailure, OfferId, Priority, ReasonCode, SkillLevel, SkillRequirement, TimestampMs,
+use ringdown_domain::{
+    AgentId, AgentState, AgentStatus, CommandId, CustomerSide, Delivery, EndReason, InteractionId, InteractionState,
+    Media, OfferFailure, OfferId, Origin, Priority, ReasonCode, Recording, SkillLevel, SkillRequirement, TimestampMs,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -180,8 +180,8 @@ fn journal_entries() {
                     available_since_ms: None,
                     place_since_ms: None,
                     refusals: None,
- reachable: None,
- engagements: vec![],
+                    reachable: None,
+                    engagements: vec![],
                 },
             },
         },

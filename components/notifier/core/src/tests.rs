@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use ringdown_domain::{CustomerSide, Origin, Recording, 
-    AgentId, Delivery, EndReason, InteractionId, InteractionState, Media, OfferFailure, OfferId, Priority, QueueId,
-    TimestampMs,
+use ringdown_domain::{
+    AgentId, CustomerSide, Delivery, EndReason, InteractionId, InteractionState, Media, OfferFailure, OfferId, Origin,
+    Priority, QueueId, Recording, TimestampMs,
 };
 use ringdown_events::{InteractionRecord, JournalEvent};
 

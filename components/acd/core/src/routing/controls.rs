@@ -96,11 +96,7 @@ impl Router {
     }
 
     /// A live interaction's, or one's that ended within the hour and is remembered.
-    pub(super) fn set_disposition(
-        &mut self,
-        id: InteractionId,
-        disposition: &Disposition,
-    ) -> Result<Done, Refusal> {
+    pub(super) fn set_disposition(&mut self, id: InteractionId, disposition: &Disposition) -> Result<Done, Refusal> {
         check_disposition(disposition)?;
         let slot = match self.find_interaction(id) {
             Ok(slot) => slot,
@@ -142,9 +138,7 @@ fn check_disposition(disposition: &Disposition) -> Result<(), Refusal> {
         return refuse(RefusalCode::Malformed, "notes must be at most 4000 characters");
     }
     let too_long = |(key, value): (&String, &String)| {
-        key.is_empty()
-            || key.chars().count() > MAX_FIELD_KEY_CHARS
-            || value.chars().count() > MAX_FIELD_VALUE_CHARS
+        key.is_empty() || key.chars().count() > MAX_FIELD_KEY_CHARS || value.chars().count() > MAX_FIELD_VALUE_CHARS
     };
     if fields.len() > MAX_FIELDS || fields.iter().any(too_long) {
         return refuse(RefusalCode::Malformed, "fields: at most 32, keys to 64 and values to 1000 characters");

@@ -4,8 +4,8 @@
 //! becomes of it says nothing about the agent, except that the phone cannot be reached.
 
 use ringdown_domain::{
-    AgentId, AgentState, AgentStatus, CustomerSide, EndReason, InteractionState, OfferFailure, OfferId, PhoneNumber,
-    ReasonCode,
+    AgentId, AgentState, AgentStatus, CustomerSide, EndReason, InteractionState, OfferFailure, OfferId, Origin,
+    PhoneNumber, ReasonCode,
 };
 use ringdown_events::{CandidateAgent, Decision, InteractionRecord, Refusal, RefusalCode, Trigger};
 
@@ -43,10 +43,7 @@ impl Router {
             available_ms: place.map_or(0, |since| now.since_ms(since)),
             agents_available: self.line.available(),
             interactions_waiting: self.waiting.len().saturating_add(1),
-            agents: vec![CandidateAgent {
-                agent: id,
-                available_since_ms: place.unwrap_or(record.state_since_ms),
-            }],
+            agents: vec![CandidateAgent { agent: id, available_since_ms: place.unwrap_or(record.state_since_ms) }],
             interactions: Vec::new(),
         };
         (id, self.assign(interaction, agent, place, decision))
@@ -62,7 +59,9 @@ impl Router {
         let Some((agent, place)) = self.close_offer(interaction, Some(failure), sip_code) else { return };
         let now = self.now();
         let record = &mut self.agents[agent].record;
-        if failure == OfferFailure::Unreachable && record.status == AgentStatus::Ready && !phones::is_unreachable(record)
+        if failure == OfferFailure::Unreachable
+            && record.status == AgentStatus::Ready
+            && !phones::is_unreachable(record)
         {
             record.status = AgentStatus::NotReady { reason: ReasonCode::known(ReasonCode::UNREACHABLE) };
             record.status_since_ms = now;
@@ -129,9 +128,15 @@ impl Router {
     }
 }
 
-/// Whether an interaction can wait for whoever has the skills: its customer is on the line, and something says who may serve it.
+/// Whether an interaction can wait for whoever has the skills: its customer is on the line, and it came to be served so or belongs
+/// to a queue.
 pub(super) fn has_place(record: &InteractionRecord) -> bool {
-    record.customer == CustomerSide::Here && (record.queue.is_some() || !record.requirements.is_empty())
+    let may_wait = match record.origin {
+        Origin::Callback | Origin::Campaign | Origin::Inbound | Origin::Message | Origin::Task => true,
+        Origin::Consult | Origin::Manual => record.queue.is_some(),
+        Origin::Internal | Origin::Supervision => false,
+    };
+    may_wait && record.customer == CustomerSide::Here
 }
 
 /// What a failed offer means for an interaction that was for one party only.

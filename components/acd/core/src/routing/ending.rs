@@ -1,6 +1,8 @@
 //! Ends of interactions. An end is possible in every state and final; an interaction that ended is never offered.
 
-use ringdown_domain::{AgentId, AgentState, EndReason, InteractionId, InteractionState, NodeId, OfferFailure, TimestampMs};
+use ringdown_domain::{
+    AgentId, AgentState, EndReason, InteractionId, InteractionState, NodeId, OfferFailure, TimestampMs,
+};
 use ringdown_events::{Done, InteractionRecord, JournalEvent, Refusal, RefusalCode};
 
 use super::Router;
@@ -26,13 +28,10 @@ impl Router {
 
     /// Ends whatever a dead media node held. Those without an agent first, so that nobody who is freed gets one of them.
     pub(super) fn lose_node(&mut self, node: &NodeId, before: TimestampMs) -> Done {
-        let is_lost = |record: &InteractionRecord| {
-            record.node.as_ref() == Some(node) && record.arrived_at_ms < before
-        };
+        let is_lost = |record: &InteractionRecord| record.node.as_ref() == Some(node) && record.arrived_at_ms < before;
         let lost = self.interactions.iter().filter(|(_, interaction)| is_lost(&interaction.record));
-        let mut lost: Vec<_> = lost
-            .map(|(_, entry)| (order(&entry.record.state), entry.record.arrived_at_ms, entry.record.id))
-            .collect();
+        let mut lost: Vec<_> =
+            lost.map(|(_, entry)| (order(&entry.record.state), entry.record.arrived_at_ms, entry.record.id)).collect();
         lost.sort_unstable();
         for (.., id) in &lost {
             // A child ends with its parent.

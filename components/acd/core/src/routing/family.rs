@@ -82,7 +82,10 @@ impl Router {
     pub(super) fn check_new_child(&self, root: u32, id: InteractionId) -> Result<(), Refusal> {
         self.check_new_id(id)?;
         if self.interactions[root].record.children.len() >= MAX_CHILDREN {
-            return refuse(RefusalCode::Full, format!("the conversation has {MAX_CHILDREN} parties, as many as it may"));
+            return refuse(
+                RefusalCode::Full,
+                format!("the conversation has {MAX_CHILDREN} parties, as many as it may"),
+            );
         }
         Ok(())
     }

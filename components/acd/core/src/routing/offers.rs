@@ -1,8 +1,8 @@
 //! Offers: ringing, accepted, failed, rung out.
 
 use ringdown_domain::{
-    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, OfferFailure, OfferId, Origin, ReasonCode,
-    TenantId, TimestampMs,
+    AgentId, AgentState, AgentStatus, Delivery, InteractionId, InteractionState, OfferFailure, OfferId, Origin,
+    ReasonCode, TenantId, TimestampMs,
 };
 use ringdown_events::{AfterNoAnswer, Done, JournalEvent, QueueRules, Refusal, RefusalCode, RefusalRow};
 

@@ -82,7 +82,9 @@ impl Router {
                 return refuse(RefusalCode::Malformed, "agents cannot call themselves");
             }
             Target::Agent(callee) => (Origin::Internal, CustomerSide::Nobody, *callee, None),
-            Target::Queue(_) => return refuse(RefusalCode::Malformed, "a queue cannot be called; name a number or agent"),
+            Target::Queue(_) => {
+                return refuse(RefusalCode::Malformed, "a queue cannot be called; name a number or agent");
+            }
         };
         let now = self.now();
         let known = rules.requirements.iter().filter(|need| self.skills.is_known(&need.skill));

@@ -7,6 +7,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it looks for, not all it does not")]
 
 mod conservation;
+mod conversations;
 mod features;
 mod history;
 mod model;

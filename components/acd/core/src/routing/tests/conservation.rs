@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringdown_domain::{AgentId, AgentState, AgentStatus, InteractionId, InteractionState, SkillName, TimestampMs};
+use ringdown_domain::{
+    AgentId, AgentState, AgentStatus, InteractionId, InteractionState, PartyRole, SkillName, TimestampMs,
+};
 use ringdown_events::{AgentRecord, InteractionRecord};
 
 use crate::routing::timers::Timer;
@@ -44,7 +46,7 @@ impl Store {
         }
         for change in &changes.queue {
             match change.rank_ms {
-                Some(rank) => assert!(self.queue.insert(change.interaction, rank).is_none()),
+                Some(rank) => assert_ne!(self.queue.insert(change.interaction, rank), Some(rank)),
                 None => assert!(self.queue.remove(&change.interaction).is_some()),
             }
         }
@@ -112,28 +114,32 @@ pub(super) fn check(router: &Router) {
                 );
                 counts.1 += 1;
             }
+            InteractionState::External { deadline_ms, .. } => {
+                assert_eq!((waits.len(), holders), (0, 0), "{record:?} is with a number only");
+                timers.extend(deadline_ms.map(|at| (at, Timer::Offer(record.id))));
+            }
             InteractionState::Ended { .. } => panic!("{record:?} has ended and is still here"),
         }
     }
+    check_families(router);
     let mut in_line = 0;
     for (slot, agent) in router.agents.iter() {
         let record = &agent.record;
-        let is_free = record.status == AgentStatus::Ready && record.state == AgentState::Idle;
+        let is_idle = record.status == AgentStatus::Ready && record.state == AgentState::Idle;
+        let is_free = is_idle && record.reachable != Some(false);
+        assert!(!is_idle || is_free == record.place_since_ms.is_none(), "{record:?} keeps the place");
         assert_eq!(record.available_since_ms.is_some(), is_free, "{record:?}");
         assert!(
             held(&record.state).is_none_or(|id| router.interaction(id).is_some()),
             "{record:?} has what is not there"
         );
-        let pauses_now = record.available_since_ms.is_some_and(|since| since > router.clock.now);
+        let clock = record.available_since_ms.or(record.place_since_ms);
+        let pauses_now = clock.is_some_and(|since| since > router.clock.now);
         if pauses_now {
-            pauses.insert((record.available_since_ms.unwrap(), record.id));
+            pauses.insert((clock.unwrap(), record.id));
         }
         assert_eq!(router.line.is_available(slot), is_free && !pauses_now, "{record:?} in the line");
-        assert_eq!(
-            router.line.has_seat(slot),
-            is_free && !pauses_now || record.place_since_ms.is_some(),
-            "{record:?} has a seat"
-        );
+        assert_eq!(router.line.has_seat(slot), clock.is_some() && !pauses_now, "{record:?} has a seat");
         in_line += u32::from(is_free && !pauses_now);
         if let AgentState::WrappingUp { until_ms, .. } = record.state {
             timers.insert((until_ms, Timer::WrapUp(record.id)));
@@ -157,6 +163,32 @@ pub(super) fn check(router: &Router) {
         let waiting = router.interactions().filter(|i| i.queue == Some(*id) && i.state == InteractionState::Waiting);
         assert_eq!(queue.waiting as usize, waiting.count(), "waiting in {id}");
     }
+}
+
+/// Parents and children name each other, only who has somebody has children, and what is derived is up to date.
+fn check_families(router: &Router) {
+    for record in router.interactions() {
+        let live: Vec<&InteractionRecord> =
+            record.children.iter().map(|child| router.interaction(*child).expect("children live")).collect();
+        assert!(live.iter().all(|child| child.parent == Some(record.id) && child.children.is_empty()), "{record:?}");
+        assert!(live.iter().map(|child| child.id).eq(record.parties.iter().map(|party| party.interaction)));
+        let is_with_somebody =
+            matches!(record.state, InteractionState::Connected { .. } | InteractionState::External { .. });
+        assert!(live.is_empty() || is_with_somebody, "{record:?} has children and nobody has it");
+        let consults = live.iter().filter(|child| child.role == Some(PartyRole::Consult)).count();
+        assert!(consults <= 1, "{record:?} has several open consultations");
+        if let Some(parent) = record.parent {
+            let parent = router.interaction(parent).expect("parents live");
+            assert!(parent.parent.is_none() && parent.children.contains(&record.id), "{record:?}");
+        }
+        if record.target.is_some() {
+            assert!(matches!(record.state, InteractionState::Offered { .. }), "{record:?} waits for one agent");
+        }
+    }
+    for (slot, agent) in router.agents.iter() {
+        assert_eq!(agent.record.engagements, router.engagements(slot), "{:?}", agent.record);
+    }
+    assert!(router.families.is_empty());
 }
 
 fn held(state: &AgentState) -> Option<InteractionId> {

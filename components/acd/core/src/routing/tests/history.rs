@@ -248,6 +248,7 @@ impl History {
             JournalEvent::AgentChanged { .. } => "agent_changed",
             JournalEvent::AgentRemoved { .. } => "agent_removed",
             JournalEvent::ConfigApplied { .. } => "config_applied",
+            JournalEvent::InteractionChanged { .. } => "interaction_changed",
             JournalEvent::InteractionConnected { .. } => "interaction_connected",
             JournalEvent::InteractionEnded { .. } => "interaction_ended",
             JournalEvent::InteractionOffered { .. } => "interaction_offered",

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringdown_domain::{
-    AgentId, AgentState as A, AgentStatus, Delivery, EndReason, InteractionId, InteractionState as I, OfferFailure,
-    OfferId, QueueId, ReasonCode, SkillRequirement, TimestampMs,
+    AgentId, AgentState as A, AgentStatus, CustomerSide, Delivery, EndReason, InteractionId, InteractionState as I,
+    Media, OfferFailure, OfferId, Origin, PartyRole, QueueId, ReasonCode, Recording, SkillRequirement, TimestampMs,
 };
 use ringdown_events::{
     AfterNoAnswer, AgentRecord, CandidateAgent, CandidateInteraction, Command, CompiledConfig, Decision, Done,
-    InteractionRecord, JournalEvent as E, NewInteraction, QueueRules, RefusalCode as No, RefusalRow, Trigger,
+    Engagement, EngagementState as Occupied, InteractionRecord, JournalEvent as E, NewInteraction, QueueRules,
+    RefusalCode as No, RefusalRow, Trigger,
 };
 
 use crate::routing::OfferIds;
@@ -93,6 +94,7 @@ impl Model {
             Command::RingOffer { interaction, offer } => self.ring(*interaction, *offer),
             Command::SetAcdOpen { open } => Ok(self.set_open(*open)),
             Command::SetAgentStatus { agent, status } => self.status(*agent, status),
+            other => unreachable!("{other:?}"),
         }
     }
 
@@ -228,6 +230,18 @@ impl Model {
             wrap_up_ms: rules.wrap_up_ms,
             offers: 0,
             state: I::Waiting,
+            origin: if new.media == Media::Task { Origin::Task } else { Origin::Inbound },
+            parent: None,
+            role: None,
+            initiator: None,
+            target: None,
+            children: vec![],
+            parties: vec![],
+            held_since_ms: None,
+            muted: false,
+            recording: Recording::Off,
+            customer: CustomerSide::Here,
+            disposition: None,
         };
         self.live.insert(new.id, record.clone());
         self.emit(E::InteractionQueued { interaction: record });
@@ -537,7 +551,33 @@ impl Model {
     }
 
     fn emit_agent(&mut self, id: AgentId) {
+        let engagements = self.engagements(id);
+        self.agents.get_mut(&id).unwrap().engagements = engagements;
         self.emit(E::AgentChanged { agent: self.agents[&id].clone() });
+    }
+
+    fn engagements(&self, id: AgentId) -> Vec<Engagement> {
+        let agent = &self.agents[&id];
+        let since_ms = agent.state_since_ms;
+        let (interaction, state) = match agent.state {
+            A::Idle => return vec![],
+            A::Reserved { interaction, .. } => (interaction, Occupied::Reserved),
+            A::Ringing { interaction, .. } => (interaction, Occupied::Ringing),
+            A::WrappingUp { interaction, .. } => (interaction, Occupied::WrappingUp),
+            A::Talking { interaction, .. } => (interaction, Occupied::Talking),
+        };
+        let mut all = vec![Engagement { interaction, state, since_ms }];
+        let Some(held) = self.live.get(&interaction).filter(|_| state == Occupied::Talking) else { return all };
+        let consult = self.live.values().find(|i| i.parent == Some(interaction) && i.role == Some(PartyRole::Consult));
+        for since_ms in [held.held_since_ms, consult.map(|i| i.arrived_at_ms)].into_iter().flatten() {
+            if all[0].state == Occupied::Talking || since_ms < all[0].since_ms {
+                all[0] = Engagement { interaction, state: Occupied::Held, since_ms };
+            }
+        }
+        if let Some(i) = consult {
+            all.push(Engagement { interaction: i.id, state: Occupied::Talking, since_ms: i.arrived_at_ms });
+        }
+        all
     }
 
     fn known(&self, id: InteractionId) -> Result<&InteractionRecord, No> {
@@ -575,6 +615,7 @@ impl Model {
             match i.state {
                 I::Offered { deadline_ms, .. } => due.push((deadline_ms, 0, Some(i.id), None)),
                 I::Waiting => due.extend(i.wait_limit_at_ms.map(|at| (at, 1, Some(i.id), None))),
+                I::External { deadline_ms, .. } => due.extend(deadline_ms.map(|at| (at, 0, Some(i.id), None))),
                 I::Connected { .. } | I::Ended { .. } => {}
             }
         }
@@ -608,5 +649,7 @@ fn fresh_agent(
         available_since_ms: None,
         place_since_ms: None,
         refusals: None,
+        reachable: None,
+        engagements: vec![],
     }
 }

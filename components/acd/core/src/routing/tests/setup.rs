@@ -81,6 +81,7 @@ pub(super) fn config(version: u64, skills: u64) -> CompiledConfig {
             tenant: tenant(),
             name: "Test".parse().unwrap(),
             realm: "test.invalid".to_owned(),
+            outbound: Vec::new(),
             version,
             compiled_at_ms: TimestampMs(0),
             counts: BTreeMap::new(),

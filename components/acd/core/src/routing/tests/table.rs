@@ -242,6 +242,7 @@ fn outcome(stage: &Stage) -> String {
         Some(InteractionState::Waiting) => "waiting".to_owned(),
         Some(InteractionState::Offered { .. }) => "offered".to_owned(),
         Some(InteractionState::Connected { .. }) => "connected".to_owned(),
+        Some(InteractionState::External { .. }) => "external".to_owned(),
         Some(InteractionState::Ended { reason, .. }) => format!("ended {reason:?}"),
     };
     format!("{interaction:<20} {}", person(stage, agent_id(0)))
