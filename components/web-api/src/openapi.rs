@@ -29,7 +29,7 @@ for the router, `Prefer: wait=N` waits up to N seconds.
 - Lists have `limit` and `cursor`; times are UTC milliseconds.
 - Refusals are problem documents (RFC 9457) that name the field and the reason.";
 
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("sessions", "Log-in and log-out."),
     ("users", "Who can log in, and API tokens."),
     ("tenants", "Customers whose data never mix."),
@@ -37,7 +37,8 @@ const TAGS: [(&str, &str); 10] = [
     ("skills", "What agents can do."),
     ("queues", "Where interactions wait, by which rules."),
     ("trunks", "The carriers' connections."),
-    ("routes", "From dialled number to queue."),
+    ("recordings", "What was said: found, heard, held, removed."),
+    ("routes", "From dialled number to queue, and from number to trunk."),
     ("interactions", "What agents handle."),
     ("live", "What is going on now."),
 ];

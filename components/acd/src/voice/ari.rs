@@ -287,7 +287,12 @@ impl Ari {
             name: String,
         }
         let request = self.client.get(format!("{}/recordings/stored", self.base));
-        Ok(self.read::<Vec<Stored>>("stored_recordings", request).await?.into_iter().map(|stored| stored.name).collect())
+        Ok(self
+            .read::<Vec<Stored>>("stored_recordings", request)
+            .await?
+            .into_iter()
+            .map(|stored| stored.name)
+            .collect())
     }
 
     /// Whether a recording is still being written.

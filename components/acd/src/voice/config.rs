@@ -66,7 +66,15 @@ impl Config {
             None => host(env)?,
         };
         let listen = (websocket? == AriWebsocket::Outbound).then_some(listen?);
-        Some(Some(Self { node, ari: ari?, user: user?, password, listen, lease_ttl: DEFAULT_LEASE_TTL, objects: objects? }))
+        Some(Some(Self {
+            node,
+            ari: ari?,
+            user: user?,
+            password,
+            listen,
+            lease_ttl: DEFAULT_LEASE_TTL,
+            objects: objects?,
+        }))
     }
 }
 

@@ -125,7 +125,7 @@ fn new_record(
         parties: Vec::new(),
         held_since_ms: None,
         muted: false,
-        recording: Recording::Off,
+        recording: if rules.recorded { Recording::On } else { Recording::Off },
         customer: CustomerSide::Here,
         disposition: None,
     }

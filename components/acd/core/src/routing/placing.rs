@@ -115,7 +115,7 @@ impl Router {
             parties: Vec::new(),
             held_since_ms: None,
             muted: false,
-            recording: Recording::Off,
+            recording: if rules.recorded { Recording::On } else { Recording::Off },
             customer,
             disposition: None,
         })

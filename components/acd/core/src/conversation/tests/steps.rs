@@ -269,8 +269,7 @@ fn each_party_is_recorded_and_a_pause_is_told() {
         Input::Wanted(WantedConversation { recording, ..talks })
     };
     let begun_at_ms = START.plus_ms(100);
-    let track =
-        |number, on: &str, party, paused| Track { on: on.to_owned(), number, party, begun_at_ms, paused };
+    let track = |number, on: &str, party, paused| Track { on: on.to_owned(), number, party, begun_at_ms, paused };
     let ada = RecordedParty::Agent(AgentId::from_parts(3, &[1; 10]));
     let customer = |paused| track(1, "caller", RecordedParty::Customer, paused);
     let agent = |paused| track(2, &channel(1), ada, paused);
