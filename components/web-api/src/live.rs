@@ -2,6 +2,7 @@
 
 pub mod acd;
 pub mod agents;
+pub mod calls;
 pub mod commands;
 pub mod figures;
 pub mod interactions;

@@ -40,6 +40,7 @@ const TAGS: [(&str, &str); 11] = [
     ("recordings", "What was said: found, heard, held, removed."),
     ("routes", "From dialled number to queue, and from number to trunk."),
     ("interactions", "What agents handle."),
+    ("calls", "What agents and supervisors do with calls."),
     ("live", "What is going on now."),
 ];
 

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::sessions;
-use crate::live::{acd, agents as live_agents, interactions, provisioning, websocket};
+use crate::live::{acd, agents as live_agents, calls, interactions, provisioning, websocket};
 use crate::problem::Problem;
 use crate::resources::{agents, outbound_routes, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
 use crate::{answers, openapi, quotas, recordings};
@@ -62,6 +62,22 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(interactions::end_interaction))
         .routes(routes!(interactions::accept_offer))
         .routes(routes!(interactions::reject_offer))
+        .routes(routes!(calls::hold))
+        .routes(routes!(calls::resume))
+        .routes(routes!(calls::mute))
+        .routes(routes!(calls::unmute))
+        .routes(routes!(calls::send_digits))
+        .routes(routes!(calls::transfer))
+        .routes(routes!(calls::consult))
+        .routes(routes!(calls::complete_consult))
+        .routes(routes!(calls::conference))
+        .routes(routes!(calls::cancel_consult))
+        .routes(routes!(calls::set_recording))
+        .routes(routes!(calls::supervise, calls::end_supervision))
+        .routes(routes!(calls::move_interaction))
+        .routes(routes!(calls::put_disposition))
+        .routes(routes!(calls::place_call))
+        .routes(routes!(calls::extend_wrap_up))
         .routes(routes!(live_agents::get_status, live_agents::put_status))
         .routes(routes!(live_agents::finish_wrap_up))
         .routes(routes!(live_agents::list_live_agents))

@@ -146,7 +146,7 @@ async fn live_agent<N>(app: &App, scope: &InTenant<N>, agent: AgentId) -> Result
     record.map(|record| Json(record.into())).ok_or_else(|| answers::not_found("agent"))
 }
 
-async fn change(
+pub(super) async fn change(
     app: &App,
     scope: &InTenant<Work>,
     agent: AgentId,

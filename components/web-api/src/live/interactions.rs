@@ -351,7 +351,11 @@ pub async fn reject_offer(
 }
 
 /// The interaction, if the caller may see it; otherwise it does not exist for them.
-async fn own_interaction(app: &App, scope: &InTenant<Work>, id: InteractionId) -> Result<InteractionRecord, Problem> {
+pub(super) async fn own_interaction(
+    app: &App,
+    scope: &InTenant<Work>,
+    id: InteractionId,
+) -> Result<InteractionRecord, Problem> {
     let record = reader::interaction(app, scope.tenant, id).await?.ok_or_else(|| answers::not_found("interaction"))?;
     let sees = scope.who.scope().is_some_and(|scope| scope.sees_interaction(&record));
     if sees {
@@ -379,9 +383,10 @@ async fn desktop_offer(
     }
 }
 
-async fn change(
+/// Sends a command about an interaction, and answers with it as it is afterwards.
+pub(super) async fn change<N>(
     app: &App,
-    scope: &InTenant<Work>,
+    scope: &InTenant<N>,
     id: InteractionId,
     request: &Request,
     command: Command,

@@ -125,10 +125,15 @@ fn new_record(
         parties: Vec::new(),
         held_since_ms: None,
         muted: false,
-        recording: if rules.recorded { Recording::On } else { Recording::Off },
+        recording: if new.media == Media::Voice { recording_of(rules) } else { Recording::Off },
         customer: CustomerSide::Here,
         disposition: None,
     }
+}
+
+/// Whether the calls of a queue are recorded from their beginning.
+pub(super) const fn recording_of(rules: &QueueRules) -> Recording {
+    if rules.recorded { Recording::On } else { Recording::Off }
 }
 
 /// What arrives by itself.

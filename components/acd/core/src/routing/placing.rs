@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use ringdown_domain::{
-    AgentId, CustomerSide, Delivery, EndReason, InteractionId, InteractionState, Media, Origin, PartyRole, Recording,
-    TimestampMs,
+    AgentId, CustomerSide, Delivery, EndReason, InteractionId, InteractionState, Media, Origin, PartyRole, TimestampMs,
 };
 use ringdown_events::{Done, InteractionRecord, JournalEvent, NewCall, QueueRules, Refusal, RefusalCode, Target};
 
-use super::arrival::MIN_RING_TIMEOUT_MS;
+use super::arrival::{MIN_RING_TIMEOUT_MS, recording_of};
 use super::family::NewChild;
 use super::{Router, phones, refuse, skills};
 
@@ -115,7 +114,7 @@ impl Router {
             parties: Vec::new(),
             held_since_ms: None,
             muted: false,
-            recording: if rules.recorded { Recording::On } else { Recording::Off },
+            recording: recording_of(rules),
             customer,
             disposition: None,
         })

@@ -1,12 +1,12 @@
 //! An interaction that goes elsewhere: to another queue, agent or number, or out of one queue into another.
 
 use ringdown_domain::{
-    EndReason, InteractionId, InteractionState, OfferFailure, OfferId, Origin, PartyRole, QueueId, SkillRequirement,
-    TimestampMs,
+    CustomerSide, EndReason, InteractionId, InteractionState, Media, OfferFailure, OfferId, Origin, PartyRole, QueueId,
+    Recording, SkillRequirement, TimestampMs,
 };
 use ringdown_events::{Done, QueueRules, Refusal, RefusalCode, Target, Trigger};
 
-use super::arrival::{MIN_RING_TIMEOUT_MS, check_room};
+use super::arrival::{MIN_RING_TIMEOUT_MS, check_room, recording_of};
 use super::family::connected_agent;
 use super::{MAX_WAITING, Router, refuse, skills};
 use crate::conversation::is_voice;
@@ -17,7 +17,7 @@ impl Router {
     pub(super) fn transfer(&mut self, id: InteractionId, target: &Target) -> Result<Done, Refusal> {
         let (root, agent) = self.connected_root(id)?;
         let record = &self.interactions[root].record;
-        if record.customer != ringdown_domain::CustomerSide::Here {
+        if record.customer != CustomerSide::Here {
             return refuse(RefusalCode::NotConnected, "no customer is on the line");
         }
         let is_open = |child: &u32| self.interactions[*child].record.role == Some(PartyRole::Consult);
@@ -172,6 +172,9 @@ impl Router {
         record.wait_limit_at_ms = rules.wait_limit_ms.map(|limit| now.plus_ms(limit));
         record.ring_timeout_ms = rules.ring_timeout_ms.max(MIN_RING_TIMEOUT_MS);
         record.wrap_up_ms = rules.wrap_up_ms;
+        if record.recording == Recording::Off && record.media == Media::Voice {
+            record.recording = recording_of(rules);
+        }
     }
 
     /// Who talked may wait as long as anybody when nobody takes the call.
