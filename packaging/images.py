@@ -154,9 +154,9 @@ def quadlet(manifest, name, said, version):
     facts = {"name": name, "uid": said["uid"], "gid": manifest.all["image"]["group"]}
     if name in manifest.daemons:
         facts["environment"] = "".join(f"{key}={value} " for key, value in sorted(said.get("environment", {}).items()))
-        inside = QUADLET_DAEMON.format(**facts) + "".join(f"Volume={folder}:{folder}\n" for folder in said.get("writes", []))
+        inside = QUADLET_DAEMON.format(**facts) + "".join(f"Volume={folder}:{folder}\n" for folder in said.get("writes", []) + said.get("shares", []))
         made = "ExecStartPre=/usr/bin/install -d -o {uid} -g {gid} -m 2770 {folder}\n"
-        service = QUADLET_CREDENTIALS.format(**facts) + "".join(made.format(folder=folder, **facts) for folder in said.get("writes", []))
+        service = QUADLET_CREDENTIALS.format(**facts) + "".join(made.format(folder=folder, **facts) for folder in said.get("writes", []) + said.get("shares", []))
     else:
         inside, service = "Volume=/var/lib/ringdown/asterisk:/srv\n", ""
     return QUADLET.format(mark=MARK, version=version, summary=said["summary"], inside=inside, service=service, **facts)

@@ -101,7 +101,7 @@ impl Duty {
 /// Opens the websocket's port and starts the duty's tasks; they end at shutdown.
 ///
 /// # Errors
-/// The port is occupied, no HTTP client can be made, or the folder for recordings cannot.
+/// The port is occupied, or no HTTP client can be made.
 pub async fn start(config: Config, pool: RedisPool, life: &Life) -> anyhow::Result<()> {
     let ari = Ari::new(&config)?;
     let asker = format!("voice/{}/{:08x}", config.node, u32::from_le_bytes(entropy::bytes()));
@@ -120,7 +120,7 @@ pub async fn start(config: Config, pool: RedisPool, life: &Life) -> anyhow::Resu
     };
     let request = classic::request(&config)?;
     life.spawn("voice websocket", classic::run(request, opens, gate.clone(), metrics.clone(), life.clone()));
-    let files = ObjectFiles::open(&config.objects)?;
+    let files = ObjectFiles::new(&config.objects);
     let duty = Duty { life: life.clone(), pool, ari, client, metrics, config, gate, files };
     life.spawn("voice", contend(duty));
     Ok(())

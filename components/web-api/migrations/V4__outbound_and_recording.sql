@@ -26,3 +26,39 @@ CREATE TRIGGER outbound_routes_updated AFTER UPDATE ON outbound_routes REFERENCI
     FOR EACH STATEMENT EXECUTE FUNCTION raise_revision();
 CREATE TRIGGER outbound_routes_deleted AFTER DELETE ON outbound_routes REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION raise_revision();
+
+-- How long a recorded queue's recordings are kept.
+ALTER TABLE queues
+    ADD COLUMN recording_days integer NOT NULL DEFAULT 90
+        CONSTRAINT queues_recording_days_check CHECK (recording_days BETWEEN 1 AND 3650);
+
+-- Recordings in the object store, one row a party.
+CREATE TABLE recordings (
+    id uuid CONSTRAINT recordings_pkey PRIMARY KEY,
+    tenant_id uuid NOT NULL CONSTRAINT recordings_tenant_fkey REFERENCES tenants (id) ON DELETE CASCADE,
+    interaction_id uuid NOT NULL,
+    number integer NOT NULL,
+    party text NOT NULL CONSTRAINT recordings_party_check CHECK (party IN ('agent', 'customer', 'number')),
+    agent_id uuid,
+    queue_id uuid,
+    caller text,
+    called text,
+    begun_at_ms bigint NOT NULL,
+    duration_ms bigint NOT NULL,
+    bytes bigint NOT NULL,
+    sha256 text NOT NULL,
+    object text NOT NULL CONSTRAINT recordings_object_key UNIQUE,
+    node text NOT NULL,
+    legal_hold boolean NOT NULL DEFAULT false,
+    kept_until_ms bigint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT recordings_number_key UNIQUE (tenant_id, interaction_id, number)
+);
+CREATE INDEX recordings_kept_until_idx ON recordings (kept_until_ms) WHERE NOT legal_hold;
+
+-- How far a stream was read, by who reads it.
+CREATE TABLE stream_positions (
+    reader text CONSTRAINT stream_positions_pkey PRIMARY KEY,
+    position text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);

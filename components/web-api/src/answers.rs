@@ -352,6 +352,15 @@ pub struct RoutePath {
     route: Uuid,
 }
 
+/// The recording of a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct RecordingPath {
+    /// The recording's id.
+    #[expect(dead_code, reason = "documents the parameter")]
+    recording: Uuid,
+}
+
 /// The outbound route of a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

@@ -40,6 +40,8 @@ pub struct Parts {
     pub figures: FiguresCache,
     /// How fast tenants make interactions.
     pub pace: Pace,
+    /// Recordings.
+    pub files: ringdown_object_files::ObjectFiles,
     /// What the environment says.
     pub settings: Settings,
 }

@@ -24,6 +24,8 @@ pub struct Config {
     pub apply_wait: Duration,
     /// How much one tenant may take.
     pub quotas: Quotas,
+    /// Where recordings are kept.
+    pub objects: ringdown_object_files::Settings,
     /// Where clients reach the notifier.
     pub websocket_url: Url,
     /// The first administrator's password, for `init-admin`.
@@ -65,6 +67,7 @@ impl Config {
             .default("ws://127.0.0.1:8001/ws")
             .about("Where clients reach the notifier's WebSocket, as `GET /api/v1/websocket` tells them.")
             .read();
+        let objects = ringdown_object_files::read(env);
         let admin_password = env
             .secret("RINGDOWN_ADMIN_PASSWORD")
             .about("The first administrator's password; read by `ringdown-web-api init-admin` only.")
@@ -78,6 +81,7 @@ impl Config {
             apply_wait: apply_wait?,
             quotas: quotas?,
             websocket_url: websocket_url?,
+            objects: objects?,
             admin_password: admin_password?,
         })
     }

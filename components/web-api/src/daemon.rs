@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringdown_object_files::ObjectFiles;
 use ringdown_pg_store::{Limits, PgStore};
 use ringdown_redis_store::{CommandClient, RedisOptions, RedisPool, StoreMetrics, keys};
 use ringdown_service::{Backoff, HttpLimits, Life, entropy};
@@ -16,7 +17,7 @@ use crate::live::figures::FiguresCache;
 use crate::live::reader::KnownTenants;
 use crate::metrics::ApiMetrics;
 use crate::quotas::Pace;
-use crate::{router, schema, writes};
+use crate::{recordings, router, schema, writes};
 
 /// How often old Idempotency-Keys are removed.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
@@ -50,6 +51,7 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
         known_tenants: KnownTenants::default(),
         figures: FiguresCache::default(),
         pace: Pace::new(&config.quotas),
+        files: ObjectFiles::new(&config.objects),
         settings: Settings {
             session_ttl: config.session_ttl,
             trusted_proxies: config.trusted_proxies,
@@ -68,6 +70,7 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     forget_keys(&life, app.clone());
     tell_generations(&life, app.clone());
     answer_tokens(&life, app.clone());
+    recordings::follow(&life, app.clone());
     life.serve_http("api", listener, router::service(app, life.admin_router()), HttpLimits::default());
     Ok(())
 }
@@ -125,6 +128,11 @@ fn forget_keys(life: &Life, app: App) {
             }
             match sessions::forget_generations(&app).await {
                 Ok(count) => log::debug!(count; "generations of removed users are forgotten"),
+                // Logged where it was met; the next round does it.
+                Err(_problem) => {}
+            }
+            match recordings::remove_expired(&app).await {
+                Ok(count) => log::debug!(count; "recordings that are over are removed"),
                 // Logged where it was met; the next round does it.
                 Err(_problem) => {}
             }

@@ -7,6 +7,7 @@
 //! | [`auth`] | passwords, tokens, sessions, roles: the gate of every route |
 //! | [`resources`] | configuration in PostgreSQL |
 //! | [`live`] | live state and commands |
+//! | [`recordings`] | recordings in the object store: found, heard, removed |
 //! | [`quotas`] | how much one tenant may take |
 //! | [`writes`], [`apply`] | a change in one transaction with its Idempotency-Key, and the wait until it runs |
 
@@ -23,6 +24,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod problem;
 pub mod quotas;
+pub mod recordings;
 pub mod resources;
 pub mod router;
 pub mod schema;

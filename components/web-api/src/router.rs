@@ -20,7 +20,7 @@ use crate::auth::sessions;
 use crate::live::{acd, agents as live_agents, calls, interactions, provisioning, websocket};
 use crate::problem::Problem;
 use crate::resources::{agents, outbound_routes, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
-use crate::{answers, openapi, quotas};
+use crate::{answers, openapi, quotas, recordings};
 
 /// The largest body: an agent with 64 skills has 8 KiB, an interaction with all its notes 10 KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -85,6 +85,10 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(acd::list_live_queues))
         .routes(routes!(acd::get_live_queue))
         .routes(routes!(provisioning::get_provisioning))
+        .routes(routes!(recordings::list_recordings))
+        .routes(routes!(recordings::get_recording, recordings::patch_recording, recordings::delete_recording))
+        .routes(routes!(recordings::hearing::get_recording_audio))
+        .routes(routes!(recordings::hearing::get_recording_outline))
         .routes(routes!(quotas::list_quotas))
         .routes(routes!(websocket::get_websocket))
 }

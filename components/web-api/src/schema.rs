@@ -35,9 +35,11 @@ ALTER TABLE queues DROP COLUMN busy_limit;
 
 /// What V4 added goes again: where calls go out, which queues are recorded.
 const V4_DOWN: &str = "
+DROP TABLE stream_positions;
+DROP TABLE recordings;
 DROP TABLE outbound_routes;
 ALTER TABLE trunks DROP COLUMN destination, DROP COLUMN caller_id;
-ALTER TABLE queues DROP COLUMN recorded;
+ALTER TABLE queues DROP COLUMN recorded, DROP COLUMN recording_days;
 ";
 
 /// All migrations, in order, and the ways back.

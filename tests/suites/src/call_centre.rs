@@ -83,6 +83,7 @@ impl CallCentre {
             Ok(builder
                 .env("RINGDOWN_REDIS_URL", redis.url())
                 .env("RINGDOWN_NODE_NAME", "voice-1")
+                .env("RINGDOWN_OBJECT_STORE", format!("file://{}", folder.join("objects").display()))
                 .env("RINGDOWN_LOG_LEVEL", if wishes.measured { "info" } else { "debug" }))
         };
         let mut daemons = vec![

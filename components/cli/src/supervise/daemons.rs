@@ -68,8 +68,14 @@ fn web_api(installation: &Installation, programs: &Path) -> anyhow::Result<Child
         postgres_variables(installation)?.into_iter().fold(child, |child, (name, value)| child.env(name, value));
     let notifier = installation.ports().loopback(PortName::Notifier);
     Ok(child
+        .env("RINGDOWN_OBJECT_STORE", objects(installation))
         .env("RINGDOWN_WEB_API_LISTEN", installation.ports().loopback(PortName::WebApi).to_string())
         .env("RINGDOWN_WEB_API_WEBSOCKET_URL", format!("ws://{notifier}/ws")))
+}
+
+/// Where recordings are kept.
+fn objects(installation: &Installation) -> String {
+    format!("file://{}", installation.join("objects").display())
 }
 
 fn notifier(installation: &Installation, programs: &Path) -> anyhow::Result<Child> {
@@ -82,6 +88,7 @@ fn acd(installation: &Installation, programs: &Path, voice: bool) -> anyhow::Res
     installation.secrets().make(SecretName::AriPassword)?;
     let child = daemon(installation, programs, "acd", Stage::Work)?;
     Ok(child
+        .env("RINGDOWN_OBJECT_STORE", objects(installation))
         .env("RINGDOWN_ACD_DUTIES", if voice { "router,voice" } else { "router" })
         .env("RINGDOWN_ADMIN_ADDRESS", ports.loopback(PortName::AcdAdmin).to_string())
         .env("RINGDOWN_ACD_ARI_LISTEN", ports.loopback(PortName::AcdAri).to_string())

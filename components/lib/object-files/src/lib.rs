@@ -8,7 +8,7 @@ mod settings;
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path as FolderPath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,24 +66,29 @@ pub struct Object {
     pub length: u64,
 }
 
-/// The place for files. Cloning shares the connections.
+/// The place for files. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct ObjectFiles {
-    store: Arc<dyn ObjectStore>,
     folder: PathBuf,
+    /// Opened at the first use: a place that is not there yet keeps no daemon from its other work.
+    store: Arc<OnceLock<LocalFileSystem>>,
 }
 
 impl ObjectFiles {
-    /// Opens the place. The folder is made if it is not there.
-    ///
-    /// # Errors
-    /// The folder cannot be made.
-    pub fn open(settings: &Settings) -> Result<Self, ObjectError> {
-        let folder = &settings.folder;
-        let failed = |error: &dyn std::error::Error| failure("open", &folder.display().to_string(), error);
-        make_folder(folder).map_err(|error| failed(&error))?;
-        let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| failed(&error))?;
-        Ok(Self { store: Arc::new(store.with_fsync(true)), folder: folder.clone() })
+    /// The place that the settings name; it is opened at its first use.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { folder: settings.folder.clone(), store: Arc::default() }
+    }
+
+    fn store(&self) -> Result<&LocalFileSystem, ObjectError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let failed = |error: &dyn std::error::Error| failure("open", &self.folder.display().to_string(), error);
+        make_folder(&self.folder).map_err(|error| failed(&error))?;
+        let store = LocalFileSystem::new_with_prefix(&self.folder).map_err(|error| failed(&error))?;
+        Ok(self.store.get_or_init(|| store.with_fsync(true)))
     }
 
     /// Keeps a file, whole. One of the same name is replaced.
@@ -91,13 +96,13 @@ impl ObjectFiles {
     /// # Errors
     /// See [`ObjectError`].
     pub async fn put(&self, name: &str, content: Bytes) -> Result<(), ObjectError> {
-        let path = path(name)?;
+        let (path, store) = (path(name)?, self.store()?);
         let what = "put";
         let file = self.folder.join(name);
         if let Some(parent) = file.parent() {
             make_folders(&self.folder, parent).map_err(|error| failure(what, name, &error))?;
         }
-        within(what, name, async { self.store.put(&path, PutPayload::from(content)).await.map(drop) }).await?;
+        within(what, name, async { store.put(&path, PutPayload::from(content)).await.map(drop) }).await?;
         let mode = std::fs::Permissions::from_mode(FILE_MODE);
         std::fs::set_permissions(file, mode).map_err(|error| failure(what, name, &error))
     }
@@ -107,8 +112,8 @@ impl ObjectFiles {
     /// # Errors
     /// See [`ObjectError`].
     pub async fn get(&self, name: &str) -> Result<Bytes, ObjectError> {
-        let path = path(name)?;
-        within("get", name, async { self.store.get(&path).await?.bytes().await }).await
+        let (path, store) = (path(name)?, self.store()?);
+        within("get", name, async { store.get(&path).await?.bytes().await }).await
     }
 
     /// A part of a file: `length` bytes from `start`, fewer at its end.
@@ -116,8 +121,8 @@ impl ObjectFiles {
     /// # Errors
     /// See [`ObjectError`].
     pub async fn get_part(&self, name: &str, start: u64, length: u64) -> Result<Bytes, ObjectError> {
-        let path = path(name)?;
-        within("get", name, async { self.store.get_range(&path, start..start.saturating_add(length)).await }).await
+        let (path, store) = (path(name)?, self.store()?);
+        within("get", name, async { store.get_range(&path, start..start.saturating_add(length)).await }).await
     }
 
     /// What is known of a file.
@@ -125,8 +130,8 @@ impl ObjectFiles {
     /// # Errors
     /// See [`ObjectError`].
     pub async fn look(&self, name: &str) -> Result<Object, ObjectError> {
-        let path = path(name)?;
-        let meta = within("look at", name, async { self.store.head(&path).await }).await?;
+        let (path, store) = (path(name)?, self.store()?);
+        let meta = within("look at", name, async { store.head(&path).await }).await?;
         Ok(Object { name: name.to_owned(), length: meta.size })
     }
 
@@ -135,8 +140,8 @@ impl ObjectFiles {
     /// # Errors
     /// See [`ObjectError`].
     pub async fn remove(&self, name: &str) -> Result<(), ObjectError> {
-        let path = path(name)?;
-        match within("remove", name, async { self.store.delete(&path).await }).await {
+        let (path, store) = (path(name)?, self.store()?);
+        match within("remove", name, async { store.delete(&path).await }).await {
             Err(ObjectError::Missing { .. }) => Ok(()),
             other => other,
         }
@@ -147,10 +152,10 @@ impl ObjectFiles {
     /// # Errors
     /// See [`ObjectError`].
     pub async fn list(&self, folder: &str, most: usize) -> Result<Vec<Object>, ObjectError> {
-        let path = path(folder)?;
+        let (path, store) = (path(folder)?, self.store()?);
         within("list", folder, async {
             let mut found = Vec::new();
-            let mut listing = self.store.list(Some(&path)).take(most);
+            let mut listing = store.list(Some(&path)).take(most);
             while let Some(meta) = listing.next().await {
                 let meta = meta?;
                 found.push(Object { name: meta.location.to_string(), length: meta.size });
@@ -228,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_put_can_be_had_whole_and_in_parts_until_it_is_removed() {
         let folder = Folder::new("objects").expect("a folder");
-        let files = ObjectFiles::open(&Settings { folder: folder.path().join("kept") }).expect("a place");
+        let files = ObjectFiles::new(&Settings { folder: folder.path().join("kept") });
         let name = "recordings/t/2026/12/01/a-1.wav";
         files.put(name, Bytes::from_static(b"0123456789")).await.expect("put");
         assert_eq!(files.get(name).await.expect("get"), "0123456789");
@@ -244,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn names_that_lead_elsewhere_are_refused() {
         let folder = Folder::new("objects").expect("a folder");
-        let files = ObjectFiles::open(&Settings { folder: folder.path().to_owned() }).expect("a place");
+        let files = ObjectFiles::new(&Settings { folder: folder.path().to_owned() });
         for name in ["", "/a", "a//b", "../a", "a/../b", "a b", ".hidden", "a/"] {
             assert!(matches!(files.get(name).await, Err(ObjectError::Name)), "{name}");
         }

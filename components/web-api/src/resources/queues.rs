@@ -24,6 +24,7 @@ type WaitLimit = Bounded<1_000, 86_400_000>;
 type Capacity = Bounded<1, 100_000>;
 type ServiceLevel = Bounded<1_000, 3_600_000>;
 type BusyLimit = Bounded<1, 100>;
+type RecordingDays = Bounded<1, 3_650>;
 
 /// What becomes of an agent who let an offer ring out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -72,6 +73,8 @@ pub struct Queue {
     pub busy_limit: i64,
     /// Whether its calls are recorded.
     pub recorded: bool,
+    /// How long recordings of its calls are kept, in days.
+    pub recording_days: i32,
 }
 
 /// A new queue.
@@ -119,6 +122,10 @@ pub struct QueueInput {
     /// Whether its calls are recorded; not when left out.
     #[serde(default)]
     recorded: bool,
+    /// How long recordings of its calls are kept, 1 to 3,650 days; 90 when left out.
+    #[serde(default)]
+    #[schema(value_type = Option<i32>, minimum = 1, maximum = 3650)]
+    recording_days: Option<RecordingDays>,
 }
 
 /// A change of a queue; what is left out stays. Interactions that wait already keep the rules they came with.
@@ -169,10 +176,14 @@ pub struct QueuePatch {
     #[serde(default, deserialize_with = "fields::present")]
     #[schema(value_type = bool)]
     recorded: Option<bool>,
+    /// Another time for recordings made from now on.
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = i32, minimum = 1, maximum = 3650)]
+    recording_days: Option<RecordingDays>,
 }
 
 const COLUMNS: &str = "q.id, q.name, q.priority, q.ring_timeout_ms, q.wrap_up_ms, q.wait_limit_ms, q.capacity, \
-    q.service_level_ms, q.after_no_answer, q.busy_limit, q.recorded, q.xmin::text AS etag, \
+    q.service_level_ms, q.after_no_answer, q.busy_limit, q.recorded, q.recording_days, q.xmin::text AS etag, \
     coalesce((SELECT jsonb_agg(jsonb_build_object('skill', s.skill, 'min_level', s.min_level) ORDER BY s.skill COLLATE \"C\") \
               FROM queue_skills s WHERE s.tenant_id = q.tenant_id AND s.queue_id = q.id), '[]') AS requirements";
 
@@ -192,6 +203,7 @@ fn from_row(row: &Row) -> Result<(Queue, String), Problem> {
         after_no_answer: row.get("after_no_answer"),
         busy_limit: row.get("busy_limit"),
         recorded: row.get("recorded"),
+        recording_days: row.get("recording_days"),
     };
     Ok((queue, db::etag(row)))
 }
@@ -246,6 +258,11 @@ pub async fn create_queue(
     })
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the type bounds it to 1 to 3,650")]
+fn days(days: RecordingDays) -> i32 {
+    days.value() as i32
+}
+
 async fn insert(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueueInput) -> Result<(), Problem> {
     let rules = QueueRules::default();
     let default = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -258,12 +275,15 @@ async fn insert(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueueInp
     let busy = input.busy_limit.map_or(i64::from(rules.busy_limit), Bounded::value);
     let priority = i16::from(input.priority.value());
     let sql = "INSERT INTO queues (id, tenant_id, name, priority, ring_timeout_ms, wrap_up_ms, wait_limit_ms, capacity, \
-               service_level_ms, after_no_answer, busy_limit, recorded) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+               service_level_ms, after_no_answer, busy_limit, recorded, recording_days) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     let name = input.name.as_str();
     let recorded = input.recorded;
-    let values: db::Values<'_, 12> =
-        [&id.0, &tenant.0, &name, &priority, &ring, &wrap_up, &wait, &capacity, &service, &after, &busy, &recorded];
+    let days = days(input.recording_days.unwrap_or(Bounded::clamped(90)));
+    let values: db::Values<'_, 13> = [
+        &id.0, &tenant.0, &name, &priority, &ring, &wrap_up, &wait, &capacity, &service, &after, &busy, &recorded,
+        &days,
+    ];
     db::execute(tx, sql, &values).await?;
     Ok(())
 }
@@ -294,7 +314,8 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
                ring_timeout_ms = coalesce($5, ring_timeout_ms), wrap_up_ms = coalesce($6, wrap_up_ms), \
                wait_limit_ms = CASE WHEN $7 THEN $8 ELSE wait_limit_ms END, capacity = coalesce($9, capacity), \
                service_level_ms = coalesce($10, service_level_ms), after_no_answer = coalesce($11, after_no_answer), \
-               busy_limit = coalesce($12, busy_limit), recorded = coalesce($13, recorded), updated_at = now() WHERE tenant_id = $1 AND id = $2";
+               busy_limit = coalesce($12, busy_limit), recorded = coalesce($13, recorded), \
+               recording_days = coalesce($14, recording_days), updated_at = now() WHERE tenant_id = $1 AND id = $2";
     let name = input.name.as_ref().map(Name::as_str);
     let priority = input.priority.map(|priority| i16::from(priority.value()));
     let ring = input.ring_timeout_ms.map(Bounded::value);
@@ -304,8 +325,8 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
     let service = input.service_level_ms.map(Bounded::value);
     let after = input.after_no_answer.map(AfterNoAnswer::name);
     let busy = input.busy_limit.map(Bounded::value);
-    let recorded = input.recorded;
-    let values: db::Values<'_, 13> = [
+    let (recorded, days) = (input.recorded, input.recording_days.map(days));
+    let values: db::Values<'_, 14> = [
         &tenant.0,
         &id.0,
         &name,
@@ -319,6 +340,7 @@ async fn update(tx: &mut Tx<'_>, tenant: TenantId, id: QueueId, input: &QueuePat
         &after,
         &busy,
         &recorded,
+        &days,
     ];
     db::execute(tx, sql, &values).await?;
     Ok(())

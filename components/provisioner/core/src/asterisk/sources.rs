@@ -153,6 +153,8 @@ mod tests {
             sources: sources.iter().map(ToString::to_string).collect(),
             capacity: 1,
             numbers: ringdown_domain::NumberPlan::default(),
+            destination: None,
+            caller_id: None,
         }
     }
 
