@@ -47,7 +47,7 @@ impl Router {
     }
 
     /// Removes the agents who are gone; gives those who must give back an offer first.
-    fn retire_agents(&mut self, config: &CompiledConfig) -> Vec<u32> {
+    fn retire_agents(&mut self, config: &CompiledConfig) -> Vec<AgentId> {
         let mut leaving = Vec::new();
         for (id, slot) in self.agents_by_id() {
             if config.agents.contains_key(&id) {
@@ -55,7 +55,10 @@ impl Router {
             }
             match self.agents[slot].record.state {
                 AgentState::Talking { .. } => self.agents[slot].removed = true,
-                AgentState::Reserved { .. } | AgentState::Ringing { .. } => leaving.push(slot),
+                AgentState::Reserved { .. } | AgentState::Ringing { .. } => {
+                    self.agents[slot].removed = true;
+                    leaving.push(id);
+                }
                 AgentState::WrappingUp { until_ms, .. } => {
                     self.timers.clear(until_ms, Timer::WrapUp(id));
                     self.remove_agent(slot);
@@ -134,15 +137,17 @@ impl Router {
     }
 
     /// Withdraws the offers of agents who are gone, and removes these; gives the interactions, which wait again.
-    fn take_back_offers(&mut self, leaving: &[u32]) -> Vec<QueuePlace> {
+    fn take_back_offers(&mut self, leaving: &[AgentId]) -> Vec<QueuePlace> {
         let mut returned = Vec::new();
         for agent in leaving {
+            // Gone already with another one's offer: they were in one conversation.
+            let Some(agent) = self.agents.find(*agent) else { continue };
             let (AgentState::Reserved { interaction, .. } | AgentState::Ringing { interaction, .. }) =
-                self.agents[*agent].record.state
+                self.agents[agent].record.state
             else {
                 continue;
             };
-            self.step_out_of_offer(*agent);
+            self.step_out_of_offer(agent);
             if let Some(interaction) = self.interactions.find(interaction) {
                 self.close_offer(interaction, Some(OfferFailure::Unreachable), None);
                 self.interactions[interaction].record.target = None;
@@ -154,7 +159,7 @@ impl Router {
                     self.finish(interaction, EndReason::Unreachable, None, None);
                 }
             }
-            self.remove_agent(*agent);
+            self.remove_agent(agent);
         }
         returned
     }

@@ -61,8 +61,12 @@ impl Router {
         true
     }
 
-    /// Makes an idle agent available since `since` if the agent is ready, with all that follows, and tells the journal.
+    /// Makes an idle agent available since `since` if the agent is ready, with all that follows, and tells the journal. Who is no
+    /// longer configured goes.
     pub(super) fn settle_agent(&mut self, agent: u32, since: TimestampMs) {
+        if self.agents[agent].removed {
+            return self.remove_agent(agent);
+        }
         let record = &mut self.agents[agent].record;
         (record.available_since_ms, record.place_since_ms) = (None, None);
         if record.status != AgentStatus::Ready {

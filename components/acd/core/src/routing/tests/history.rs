@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use ringdown_domain::{
-    AgentId, AgentStatus, Delivery, EndReason, InteractionId, InteractionState, OfferFailure, OfferId, Priority,
-    ReasonCode, TimestampMs,
+    AgentId, AgentStatus, Delivery, EndReason, InteractionId, InteractionState, Media, OfferFailure, OfferId, Origin,
+    Priority, ReasonCode, Recording, TimestampMs,
 };
-use ringdown_events::{AfterNoAnswer, Command, CompiledConfig, JournalEvent, NewInteraction, QueueRules, RouterRecord};
+use ringdown_events::{
+    AfterNoAnswer, Command, CompiledConfig, ConsultEnd, Disposition, InteractionRecord, JournalEvent, NewCall,
+    NewInteraction, Party, QueueRules, RouterRecord, SupervisionMode, Target,
+};
 
 use super::conservation::{self, Store};
 use super::model::Model;
@@ -38,16 +41,17 @@ fn the_core_and_a_naive_model_tell_the_same_story() {
     }
     println!("{steps} steps in {:?}: {met:#?}", started.elapsed());
     let rare: Vec<_> =
-        WHAT_MUST_HAPPEN.iter().filter(|what| met.get(**what).is_none_or(|count| *count < steps / 10_000)).collect();
+        WHAT_MUST_HAPPEN.iter().filter(|what| met.get(**what).is_none_or(|count| *count < steps / 20_000)).collect();
     assert!(rare.is_empty(), "the histories no longer show {rare:?}");
 }
 
 /// A history that never shows these proves little.
-const WHAT_MUST_HAPPEN: [&str; 31] = [
+const WHAT_MUST_HAPPEN: [&str; 43] = [
     "event acd_changed",
     "event agent_changed",
     "event agent_removed",
     "event config_applied",
+    "event interaction_changed",
     "event interaction_connected",
     "event interaction_ended",
     "event interaction_offered",
@@ -59,6 +63,7 @@ const WHAT_MUST_HAPPEN: [&str; 31] = [
     "refused Full",
     "refused InteractionEnded",
     "refused Malformed",
+    "refused NotConnected",
     "refused StaleOffer",
     "refused UnknownAgent",
     "refused UnknownInteraction",
@@ -66,15 +71,25 @@ const WHAT_MUST_HAPPEN: [&str; 31] = [
     "refused UnknownSkill",
     "trigger AgentAvailable",
     "trigger ConfigChanged",
+    "trigger Directed",
     "trigger InteractionArrived",
     "trigger OfferFailed",
     "ended Abandoned",
+    "ended AgentHangup",
+    "ended Busy",
     "ended CallerHangup",
+    "ended NoAnswer",
     "ended NodeLost",
+    "ended Transferred",
+    "ended Unreachable",
     "ended WaitLimit",
     "failure Busy",
     "failure HungUp",
     "failure NoAnswer",
+    "party Conference of Consult",
+    "party Conference of Internal",
+    "party Consult with a number",
+    "party Whisper of Supervision",
 ];
 
 fn number_from_environment(name: &str) -> Option<u64> {
@@ -97,6 +112,8 @@ struct History {
     agents: u64,
     skills: u64,
     levels: u64,
+    /// Whether most of what happens is about calls.
+    calls: bool,
     started: bool,
     met: BTreeMap<String, u64>,
 }
@@ -113,7 +130,8 @@ impl Drop for History {
 impl History {
     fn new(seed: u64) -> Self {
         let mut choices = Choices::new(seed);
-        let agents = *choices.pick(&[1, 2, 3, 5, 8, 8, 20, 100]);
+        let calls = seed.is_multiple_of(2);
+        let agents = *choices.pick(if calls { &[3, 5, 8, 12, 20] } else { &[1, 2, 3, 5, 8, 8, 20, 100][..] });
         let skills = 1 + choices.below(5);
         let levels = *choices.pick(&[1, 1, 2, 10]);
         let ids = OfferIds::new(tenant(), seed);
@@ -132,6 +150,7 @@ impl History {
             agents,
             skills,
             levels,
+            calls,
             started: false,
             met: BTreeMap::new(),
         }
@@ -156,7 +175,7 @@ impl History {
     /// Mostly the same or the next millisecond, so that clocks are shared; sometimes exactly to the next deadline.
     fn pass_time(&mut self) {
         let deadline = self.model.next_deadline().map_or(0, |at| at.since_ms(self.now));
-        self.now = self.now.plus_ms(match self.choices.below(20) {
+        self.now = self.now.plus_ms(match self.choices.below(if self.calls { 80 } else { 20 }) {
             0 => deadline,
             1 => deadline.saturating_sub(1),
             2 => self.choices.below(3_000),
@@ -226,10 +245,13 @@ impl History {
         self.model.events.clear();
         assert_eq!(self.router.next_deadline(), self.model.next_deadline());
         for interaction in self.model.live.values() {
-            if let InteractionState::Offered { offer, .. } = interaction.state
-                && self.offers.last() != Some(&(interaction.id, offer))
-            {
-                self.offers.push((interaction.id, offer));
+            let open = match interaction.state {
+                InteractionState::Offered { offer, .. } => offer,
+                InteractionState::External { leg, deadline_ms: Some(_), .. } => leg,
+                _ => continue,
+            };
+            if !self.offers.contains(&(interaction.id, open)) {
+                self.offers.push((interaction.id, open));
             }
         }
         if self.step.is_multiple_of(8) {
@@ -270,13 +292,37 @@ impl History {
         {
             met.push(format!("ended {reason:?}"));
         }
+        if let JournalEvent::InteractionChanged { interaction } = event {
+            for party in &interaction.parties {
+                let role = party.role.map_or("taking over".to_owned(), |role| format!("{role:?}"));
+                met.push(format!("party {role} of {:?}", party.origin));
+                if party.number.is_some() {
+                    met.push(format!("party {role} with a number"));
+                }
+            }
+        }
         for what in met {
             *self.met.entry(what).or_default() += 1;
         }
     }
 
     fn choose_command(&mut self) -> Command {
-        match self.choices.below(100) {
+        let kind = if self.calls {
+            // Calls live longer here, and more is done with them.
+            match self.choices.below(100) {
+                0..12 => 0,
+                12..42 => 30,
+                42..45 => 50,
+                45..54 => 72,
+                54..56 => 90,
+                56 => 96 + self.choices.below(4),
+                _ => 100,
+            }
+        } else {
+            self.choices.below(110)
+        };
+        match kind {
+            100.. => self.choose_act(),
             0..30 => Command::CreateInteraction(self.choose_interaction()),
             30..50 => self.choose_offer_command(),
             50..72 => Command::EndInteraction {
@@ -301,12 +347,120 @@ impl History {
         }
     }
 
+    /// Something an agent or a supervisor does with a call.
+    fn choose_act(&mut self) -> Command {
+        let interaction = self.choose_call();
+        match self.choices.below(30) {
+            0..5 => {
+                let (consult, target) = (self.choose_new_id(), self.choose_target());
+                Command::ConsultInteraction { interaction, consult, target }
+            }
+            5..9 => Command::EndConsult {
+                interaction: self.choose_consulted().unwrap_or(interaction),
+                how: *self.choices.pick(&[ConsultEnd::Cancel, ConsultEnd::Complete, ConsultEnd::Conference]),
+            },
+            9..11 => {
+                let interaction = self.choose_consulted().filter(|_| self.choices.one_in(2)).unwrap_or(interaction);
+                let leg = match self.model.live.get(&interaction).map(|record| &record.state) {
+                    Some(InteractionState::Connected { offer, .. }) => *offer,
+                    Some(InteractionState::External { leg, .. }) => *leg,
+                    _ => OfferId::from_parts(9, &bytes(9)),
+                };
+                Command::EndLeg { interaction, leg, at_ms: self.now }
+            }
+            11 => Command::HoldInteraction { interaction, held: self.choices.one_in(2) },
+            12 => Command::MuteInteraction { interaction, muted: self.choices.one_in(2) },
+            13 => Command::SendDigits { interaction, digits: (*self.choices.pick(&["1#", "", "x"])).to_owned() },
+            14 => {
+                let recording = *self.choices.pick(&[Recording::On, Recording::Off, Recording::Paused]);
+                Command::SetRecording { interaction, recording }
+            }
+            15..18 => Command::TransferInteraction { interaction, target: self.choose_target() },
+            18..20 => Command::MoveInteraction {
+                interaction: self.choose_interaction_id(),
+                queue: queue_id(self.choices.below(4)),
+            },
+            20..23 => Command::SuperviseInteraction {
+                interaction,
+                supervision: self.choose_new_id(),
+                supervisor: self.choose_agent(),
+                mode: *self.choices.pick(&[
+                    SupervisionMode::Barge,
+                    SupervisionMode::Listen,
+                    SupervisionMode::TakeOver,
+                    SupervisionMode::Whisper,
+                ]),
+            },
+            23..26 => {
+                let (id, agent, target) = (self.choose_new_id(), self.choose_agent(), self.choose_target());
+                let queue = self.choices.one_in(2).then(|| queue_id(self.choices.below(3)));
+                let node = format!("node{}", self.choices.below(3)).parse().unwrap();
+                Command::PlaceCall(NewCall { id, agent, target, queue, node })
+            }
+            26 => Command::AnswerCustomer { interaction },
+            27 => {
+                Command::ExtendWrapUp { agent: self.choose_agent(), by_ms: *self.choices.pick(&[0, 1_000, 3_600_000]) }
+            }
+            28 => Command::SetDisposition {
+                interaction: self.choose_interaction_id(),
+                disposition: Disposition {
+                    code: (*self.choices.pick(&["a", "b", ""])).to_owned(),
+                    notes: String::new(),
+                    fields: BTreeMap::new(),
+                },
+            },
+            _ => Command::ObservePhone { agent: self.choose_agent(), reachable: !self.choices.one_in(3) },
+        }
+    }
+
+    /// Mostly one that somebody has.
+    fn choose_call(&mut self) -> InteractionId {
+        let has = |record: &&InteractionRecord| {
+            matches!(record.state, InteractionState::Connected { .. } | InteractionState::External { .. })
+                && record.media == Media::Voice
+        };
+        let calls: Vec<_> = self.model.live.values().filter(has).map(|record| record.id).collect();
+        if calls.is_empty() || self.choices.one_in(8) {
+            self.choose_interaction_id()
+        } else {
+            *self.choices.pick(&calls)
+        }
+    }
+
+    /// One with a consultation, open or turned into a conference.
+    fn choose_consulted(&mut self) -> Option<InteractionId> {
+        let consults = |party: &Party| party.origin == Origin::Consult;
+        let with = self.model.live.values().filter(|record| record.parties.iter().any(consults));
+        let with: Vec<_> = with.map(|record| record.id).collect();
+        if with.is_empty() || self.choices.one_in(8) { None } else { Some(*self.choices.pick(&with)) }
+    }
+
+    fn choose_new_id(&mut self) -> InteractionId {
+        let again = self.choices.one_in(50);
+        self.interactions += u64::from(!again);
+        interaction_id(self.interactions.wrapping_mul(0x9e37_79b9) % 65_521)
+    }
+
+    fn choose_target(&mut self) -> Target {
+        match self.choices.below(5) {
+            0..3 => Target::Agent(self.choose_agent()),
+            3 => Target::Queue(queue_id(self.choices.below(4))),
+            _ => Target::Number("+4930123".parse().unwrap()),
+        }
+    }
+
     fn choose_offer_command(&mut self) -> Command {
+        if self.calls
+            && self.choices.one_in(2)
+            && let Some((interaction, offer)) = self.choose_open_offer()
+        {
+            return Command::AcceptOffer { interaction, offer };
+        }
         let unknown = (interaction_id(self.interactions + 1), OfferId::from_parts(9, &bytes(9)));
         let recent = self.offers.len().saturating_sub(1 + usize::try_from(self.choices.below(6)).unwrap());
         let (interaction, offer) = self.offers.get(recent).copied().unwrap_or(unknown);
-        match self.choices.below(5) {
-            0 | 1 => Command::AcceptOffer { interaction, offer },
+        match self.choices.below(if self.calls { 8 } else { 5 }) {
+            0 | 1 | 5.. => Command::AcceptOffer { interaction, offer },
             2 => Command::RingOffer { interaction, offer },
             _ => Command::FailOffer {
                 interaction,
@@ -324,6 +478,16 @@ impl History {
         }
     }
 
+    fn choose_open_offer(&mut self) -> Option<(InteractionId, OfferId)> {
+        let open = |record: &InteractionRecord| match record.state {
+            InteractionState::Offered { offer, .. } => Some((record.id, offer)),
+            InteractionState::External { leg, deadline_ms: Some(_), .. } => Some((record.id, leg)),
+            _ => None,
+        };
+        let open: Vec<_> = self.model.live.values().filter_map(open).collect();
+        if open.is_empty() { None } else { Some(*self.choices.pick(&open)) }
+    }
+
     fn choose_interaction(&mut self) -> NewInteraction {
         let again = self.choices.one_in(50);
         self.interactions += u64::from(!again);
@@ -331,7 +495,10 @@ impl History {
         let number = self.interactions.wrapping_mul(0x9e37_79b9) % 65_521;
         let needs = self.choose_needs(1);
         let mut new = new_interaction(number, needs);
-        if !self.choices.one_in(3) {
+        if self.calls || self.choices.one_in(2) {
+            new.media = Media::Voice;
+        }
+        if self.calls || !self.choices.one_in(3) {
             new.delivery = Delivery::Ring;
         }
         if self.choices.one_in(2) {
@@ -343,7 +510,7 @@ impl History {
         if self.choices.one_in(3) {
             new.priority = Some(Priority::try_from(u8::try_from(self.choices.below(4)).unwrap()).unwrap());
         }
-        if self.choices.one_in(3) {
+        if self.calls || self.choices.one_in(2) {
             new.node = Some(format!("node{}", self.choices.below(3)).parse().unwrap());
         }
         if self.choices.one_in(4) {
@@ -428,6 +595,7 @@ impl History {
             service_level_ms: 20_000,
             after_no_answer: *self.choices.pick(&[AfterNoAnswer::NotReady, AfterNoAnswer::StayReady]),
             busy_limit: *self.choices.pick(&[1, 3, 9]),
+            recorded: self.choices.one_in(4),
         }
     }
 }

@@ -15,6 +15,10 @@ use ringdown_events::{
 
 use crate::routing::OfferIds;
 
+mod calls;
+
+use calls::reason_of;
+
 pub(super) struct Model {
     pub(super) now: TimestampMs,
     pub(super) config: CompiledConfig,
@@ -48,6 +52,12 @@ impl Model {
 
     pub(super) fn command(&mut self, now: TimestampMs, command: &Command) -> Answer {
         self.advance(now);
+        let answer = self.carry_out(command);
+        self.families();
+        answer
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Answer {
         match command {
             Command::AcceptOffer { interaction, offer } => self.accept(*interaction, *offer),
             Command::CreateInteraction(new) => self.create(new),
@@ -72,8 +82,12 @@ impl Model {
                 let joins = record.delivery == Delivery::Ring && *failure == OfferFailure::HungUp;
                 match record.state {
                     I::Offered { offer: open, .. } if open == *offer => {}
+                    I::External { leg, deadline_ms: Some(_), .. } if leg == *offer => {
+                        self.fail_number(*interaction, *failure);
+                        return Ok(Done::Changed);
+                    }
                     I::Connected { agent, offer: taken, .. } if taken == *offer && joins => {
-                        self.take_back(*interaction, agent, taken, *sip_code);
+                        self.unjoined(*interaction, agent, taken, *sip_code);
                         return Ok(Done::Changed);
                     }
                     _ => return Err(No::StaleOffer),
@@ -85,16 +99,18 @@ impl Model {
                 let lost = |i: &&InteractionRecord| i.node.as_ref() == Some(node) && i.arrived_at_ms < *before_ms;
                 let mut lost: Vec<_> = self.live.values().filter(lost).cloned().collect();
                 lost.sort_by_key(|i| (matches!(i.state, I::Offered { .. }), i.arrived_at_ms, i.id));
-                lost.sort_by_key(|i| matches!(i.state, I::Connected { .. }));
+                lost.sort_by_key(|i| matches!(i.state, I::Connected { .. } | I::External { .. }));
                 for one in &lost {
-                    self.end(one.id, EndReason::NodeLost, None);
+                    if self.live.contains_key(&one.id) {
+                        self.end(one.id, EndReason::NodeLost, None);
+                    }
                 }
                 Ok(if lost.is_empty() { Done::Unchanged } else { Done::Changed })
             }
             Command::RingOffer { interaction, offer } => self.ring(*interaction, *offer),
             Command::SetAcdOpen { open } => Ok(self.set_open(*open)),
             Command::SetAgentStatus { agent, status } => self.status(*agent, status),
-            other => unreachable!("{other:?}"),
+            other => self.call_command(other),
         }
     }
 
@@ -105,16 +121,21 @@ impl Model {
                 break;
             }
             match (kind, i, a) {
+                (0, Some(i), _) if matches!(self.live[&i].state, I::External { .. }) => {
+                    self.fail_number(i, OfferFailure::NoAnswer);
+                }
                 (0, Some(i), _) => self.fail(i, OfferFailure::NoAnswer, None),
                 (1, Some(i), _) => self.end(i, EndReason::WaitLimit, None),
                 (_, _, Some(a)) => self.free(a),
                 other => unreachable!("{other:?}"),
             }
+            self.families();
         }
+        self.families();
     }
 
     pub(super) fn next_deadline(&self) -> Option<TimestampMs> {
-        let pauses = self.resting.iter().filter_map(|a| self.agents[a].available_since_ms);
+        let pauses = self.resting.iter().filter_map(|a| self.clock(*a));
         self.due().into_iter().map(|(at, ..)| at).chain(pauses).min()
     }
 
@@ -147,10 +168,16 @@ impl Model {
         }
         let mut seekers = Vec::new();
         for agent in &gone {
-            if let A::Reserved { interaction, .. } | A::Ringing { interaction, .. } = agent.state {
+            let state = self.agents.get(&agent.id).map(|agent| agent.state.clone());
+            if let Some(A::Reserved { interaction, .. } | A::Ringing { interaction, .. }) = state {
                 self.close_offer(interaction, Some(OfferFailure::Unreachable), None);
-                self.requeue(interaction);
-                seekers.push((self.place(interaction), Trigger::OfferFailed));
+                self.live.get_mut(&interaction).unwrap().target = None;
+                if calls::may_wait(&self.live[&interaction]) {
+                    self.requeue(interaction);
+                    seekers.push((self.place(interaction), Trigger::OfferFailed));
+                } else {
+                    self.over(interaction, reason_of(OfferFailure::Unreachable));
+                }
                 self.remove(agent.id);
             }
         }
@@ -168,21 +195,29 @@ impl Model {
         }
         seekers.sort_by_key(|(place, _)| *place);
         for ((.., id), trigger) in seekers {
-            if self.live[&id].state == I::Waiting {
+            if self.live.get(&id).is_some_and(|record| record.state == I::Waiting) {
                 self.seek_agent(id, trigger);
             }
         }
+        self.families();
     }
 
     fn advance(&mut self, now: TimestampMs) {
         self.now = now;
-        let mut rested: Vec<_> = self.resting.iter().map(|a| (self.agents[a].available_since_ms, *a)).collect();
+        let mut rested: Vec<_> = self.resting.iter().map(|a| (self.clock(*a), *a)).collect();
         rested.retain(|(since, _)| *since <= Some(now));
         rested.sort();
         for (_, agent) in rested {
             self.resting.remove(&agent);
-            self.seek_interaction(agent, Trigger::AgentAvailable);
+            if self.agents[&agent].available_since_ms.is_some() {
+                self.seek_interaction(agent, Trigger::AgentAvailable);
+            }
         }
+    }
+
+    /// The agent's clock in the line, available or kept for later.
+    fn clock(&self, agent: AgentId) -> Option<TimestampMs> {
+        self.agents[&agent].available_since_ms.or(self.agents[&agent].place_since_ms)
     }
 
     fn create(&mut self, new: &NewInteraction) -> Answer {
@@ -239,7 +274,7 @@ impl Model {
             parties: vec![],
             held_since_ms: None,
             muted: false,
-            recording: Recording::Off,
+            recording: if rules.recorded && new.media == Media::Voice { Recording::On } else { Recording::Off },
             customer: CustomerSide::Here,
             disposition: None,
         };
@@ -251,6 +286,7 @@ impl Model {
 
     fn ring(&mut self, id: InteractionId, named: OfferId) -> Answer {
         match self.known(id)?.state {
+            I::External { leg, .. } if leg == named => Ok(Done::Unchanged),
             I::Connected { offer, .. } if offer == named => Ok(Done::Unchanged),
             I::Offered { agent, offer, .. } if offer == named => {
                 let record = self.agents.get_mut(&agent).unwrap();
@@ -267,10 +303,13 @@ impl Model {
     fn accept(&mut self, id: InteractionId, named: OfferId) -> Answer {
         match self.known(id)?.state {
             I::Connected { offer, .. } if offer == named => Ok(Done::Unchanged),
+            I::External { leg, deadline_ms: None, .. } if leg == named => Ok(Done::Unchanged),
+            I::External { leg, .. } if leg == named => self.answer_number(id),
             I::Offered { agent, offer, .. } if offer == named => {
-                self.talk(id, agent, offer);
+                let named = self.talk(id, agent, offer);
                 self.emit(E::InteractionConnected { interaction: self.live[&id].clone() });
                 self.emit_agent(agent);
+                self.after_answer(id, named);
                 Ok(Done::Changed)
             }
             _ => Err(No::StaleOffer),
@@ -279,12 +318,17 @@ impl Model {
 
     fn fail(&mut self, id: InteractionId, failure: OfferFailure, sip_code: Option<u16>) {
         let I::Offered { agent, .. } = self.live[&id].state else { unreachable!() };
+        if self.live[&id].target.is_some() {
+            return self.fail_directed(id, failure, sip_code);
+        }
         let pause = self.bear(id, agent, failure);
         self.give_back(id, failure, sip_code, pause);
     }
 
     fn take_back(&mut self, id: InteractionId, agent: AgentId, offer: OfferId, sip_code: Option<u16>) {
         let failure = Some(OfferFailure::HungUp);
+        let record = self.live.get_mut(&id).unwrap();
+        (record.held_since_ms, record.muted) = (None, false);
         self.emit(E::OfferFailed { interaction: id, agent, offer, failure, sip_code });
         let pause = self.bear(id, agent, OfferFailure::HungUp);
         let record = self.agents.get_mut(&agent).unwrap();
@@ -292,11 +336,7 @@ impl Model {
         record.state_since_ms = self.now;
         self.requeue(id);
         self.seek_agent(id, Trigger::OfferFailed);
-        if self.config.agents.contains_key(&agent) {
-            self.settle(agent, TimestampMs(self.now.0 + pause));
-        } else {
-            self.remove(agent);
-        }
+        self.settle(agent, TimestampMs(self.now.0 + pause));
     }
 
     /// How long the agent is left alone; a new status if there is one is set.
@@ -339,24 +379,32 @@ impl Model {
     }
 
     fn end(&mut self, id: InteractionId, reason: EndReason, at: Option<TimestampMs>) {
+        self.end_children(id, reason, at);
         let before = self.live[&id].state.clone();
         let offered = matches!(before, I::Offered { .. }).then(|| self.close_offer(id, None, None));
         let mut record = self.live.remove(&id).unwrap();
         let talker = if let I::Connected { agent, .. } = before { Some(agent) } else { None };
+        let had_party = matches!(before, I::Connected { .. } | I::External { .. });
         let reason = match reason {
-            EndReason::CallerHangup if talker.is_none() => EndReason::Abandoned,
-            EndReason::Abandoned if talker.is_some() => EndReason::CallerHangup,
+            EndReason::CallerHangup if !had_party => EndReason::Abandoned,
+            EndReason::Abandoned if had_party => EndReason::CallerHangup,
             other => other,
         };
         let at_ms = at.unwrap_or(self.now).min(self.now).max(record.arrived_at_ms);
         record.state = I::Ended { reason, at_ms, agent: talker };
         self.ended.push(record.clone());
         let wrap_up_ms = record.wrap_up_ms;
-        self.events.push((at_ms, E::InteractionEnded { interaction: record }));
+        self.events.push((at_ms, E::InteractionEnded { interaction: record.clone() }));
+        self.lost(&record, reason, at);
         if let Some((agent, place)) = offered {
             self.settle(agent, place);
         }
-        let Some(agent) = talker else { return };
+        if let Some(agent) = talker {
+            self.release(agent, id, wrap_up_ms);
+        }
+    }
+
+    fn release(&mut self, agent: AgentId, id: InteractionId, wrap_up_ms: u64) {
         self.agents.get_mut(&agent).unwrap().refusals = None;
         if !self.config.agents.contains_key(&agent) {
             self.remove(agent);
@@ -383,7 +431,7 @@ impl Model {
         let record = self.agents.get_mut(&id).unwrap();
         record.status = status.clone();
         record.status_since_ms = self.now;
-        record.available_since_ms = None;
+        (record.available_since_ms, record.place_since_ms) = (None, None);
         record.refusals = None;
         self.resting.remove(&id);
     }
@@ -392,7 +440,13 @@ impl Model {
         match self.agents[&id].state {
             A::Idle => self.settle(id, self.now),
             A::Reserved { interaction, .. } | A::Ringing { interaction, .. } => {
-                self.give_back(interaction, OfferFailure::Rejected, None, 0);
+                if self.live[&interaction].target.is_none() {
+                    self.give_back(interaction, OfferFailure::Rejected, None, 0);
+                } else if self.agents[&id].status == AgentStatus::LoggedOut {
+                    self.fail_directed(interaction, OfferFailure::Rejected, None);
+                } else {
+                    self.emit_agent(id);
+                }
             }
             A::Talking { .. } | A::WrappingUp { .. } => self.emit_agent(id),
         }
@@ -433,9 +487,15 @@ impl Model {
     }
 
     fn settle(&mut self, agent: AgentId, since: TimestampMs) {
+        if !self.config.agents.contains_key(&agent) {
+            return self.remove(agent);
+        }
         let record = self.agents.get_mut(&agent).unwrap();
-        record.available_since_ms = (record.status == AgentStatus::Ready).then_some(since);
-        let rests = since > self.now && record.available_since_ms.is_some();
+        let clock = (record.status == AgentStatus::Ready).then_some(since);
+        let is_silent = record.reachable == Some(false);
+        (record.available_since_ms, record.place_since_ms) = if is_silent { (None, clock) } else { (clock, None) };
+        self.resting.remove(&agent);
+        let rests = since > self.now && clock.is_some();
         if rests {
             self.resting.insert(agent);
         }
@@ -510,12 +570,17 @@ impl Model {
         offer
     }
 
-    fn talk(&mut self, id: InteractionId, agent: AgentId, offer: OfferId) {
-        self.live.get_mut(&id).unwrap().state = I::Connected { agent, offer, since_ms: self.now };
+    /// Gives whom it was for by name.
+    fn talk(&mut self, id: InteractionId, agent: AgentId, offer: OfferId) -> Option<AgentId> {
+        self.resting.remove(&agent);
+        let interaction = self.live.get_mut(&id).unwrap();
+        interaction.state = I::Connected { agent, offer, since_ms: self.now };
+        let named = interaction.target.take();
         let record = self.agents.get_mut(&agent).unwrap();
         record.state = A::Talking { interaction: id, since_ms: self.now };
         record.state_since_ms = self.now;
         (record.available_since_ms, record.place_since_ms) = (None, None);
+        named
     }
 
     fn close_offer(
@@ -529,7 +594,7 @@ impl Model {
         let record = self.agents.get_mut(&agent).unwrap();
         record.state = A::Idle;
         record.state_since_ms = self.now;
-        (agent, record.place_since_ms.take().unwrap())
+        (agent, record.place_since_ms.take().unwrap_or(self.now))
     }
 
     fn requeue(&mut self, id: InteractionId) {

@@ -85,7 +85,6 @@ pub(super) fn config(version: u64, skills: u64) -> CompiledConfig {
             version,
             compiled_at_ms: TimestampMs(0),
             counts: BTreeMap::new(),
-            outbound: Vec::new(),
         },
         skills: (0..skills).map(skill).collect::<BTreeSet<_>>(),
         agents: BTreeMap::new(),
