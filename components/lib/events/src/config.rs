@@ -87,15 +87,8 @@ pub struct QueueRules {
     #[serde(default = "default_busy_limit")]
     pub busy_limit: u32,
     /// Whether its calls are recorded.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::is_false")]
     pub recorded: bool,
-}
-
-/// For members that are left out when they are false.
-// serde hands a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// Three answers within some ten seconds: an agent who is on a private call is left in peace, one who rejects a call with the

@@ -31,5 +31,11 @@ pub use voice::{VoiceEffect, VoiceEffectEntry, WantedConversation, WantedCustome
 /// The version of the messages in this crate, carried by every command envelope. A router refuses a newer one.
 pub const MESSAGE_VERSION: u8 = 1;
 
+/// For members that records leave out when they are false.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+pub(crate) const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 #[cfg(test)]
 mod tests;

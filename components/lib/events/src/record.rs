@@ -145,7 +145,7 @@ pub struct InteractionRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since_ms: Option<TimestampMs>,
     /// Whether its agent's leg is muted here (a browser mutes itself).
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::is_false")]
     pub muted: bool,
     /// Whether its conversation is recorded.
     #[serde(default, skip_serializing_if = "Recording::is_off")]
@@ -190,13 +190,6 @@ pub struct Disposition {
     /// The form's fields: at most 32, keys to 64 and values to 1,000 characters.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
-}
-
-/// For members that records leave out when they are false.
-// serde hands a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// The router's own record (one hash per tenant), written with every commit.

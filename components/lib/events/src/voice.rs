@@ -96,10 +96,10 @@ pub struct WantedLeg {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<PartyRole>,
     /// Nobody hears it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::is_false")]
     pub muted: bool,
     /// The phone is to answer by itself: its owner asked for the call.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::is_false")]
     pub auto_answer: bool,
 }
 
@@ -119,11 +119,4 @@ pub enum WantedParty {
         /// Which.
         number: PhoneNumber,
     },
-}
-
-/// For members that are left out when they are false.
-// serde hands a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
