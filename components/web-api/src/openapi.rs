@@ -29,7 +29,7 @@ for the router, `Prefer: wait=N` waits up to N seconds.
 - Lists have `limit` and `cursor`; times are UTC milliseconds.
 - Refusals are problem documents (RFC 9457) that name the field and the reason.";
 
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 12] = [
     ("sessions", "Log-in and log-out."),
     ("users", "Who can log in, and API tokens."),
     ("tenants", "Customers whose data never mix."),
