@@ -262,6 +262,17 @@ impl CallCentre {
         self.ask(self.client.get(format!("{}{path}", self.api))).await
     }
 
+    /// Asks the API to remove something.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(self.client.delete(format!("{}{path}", self.api))).await
+    }
+
+    /// Reads a file from the API.
+    pub async fn file(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let answer = self.client.get(format!("{}{path}", self.api)).bearer_auth(&self.token).send().await?;
+        Ok(answer.error_for_status()?.bytes().await?.to_vec())
+    }
+
     async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let answer = request.bearer_auth(&self.token).send().await?;
         let status = answer.status();

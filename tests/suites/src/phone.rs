@@ -156,6 +156,17 @@ impl Phone {
         Ok(found.clone().unwrap_or_default())
     }
 
+    /// Hears this address too, though nothing was sent there: a phone without a NAT before it.
+    pub fn hears_from(&self, address: SocketAddr) {
+        self.inner.reach(address);
+    }
+
+    /// Where it speaks SIP.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.inner.address
+    }
+
     /// Calls a number; the outcome is told by [`Phone::next`].
     pub async fn call(&self, number: &str, to: SocketAddr) -> anyhow::Result<()> {
         let inner = &self.inner;

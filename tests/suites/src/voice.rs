@@ -85,6 +85,12 @@ impl Voice {
     }
 }
 
+/// The share of a sound's power at one frequency, of 16-bit samples at 8 kHz.
+#[must_use]
+pub fn share(samples: &[i16], hz: f64) -> f64 {
+    strength(&samples.iter().map(|sample| f64::from(*sample)).collect::<Vec<_>>(), hz)
+}
+
 impl Inner {
     fn to(&self) -> std::sync::MutexGuard<'_, Option<SocketAddr>> {
         self.to.lock().unwrap_or_else(PoisonError::into_inner)
