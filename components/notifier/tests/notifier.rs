@@ -90,6 +90,7 @@ impl House {
                     pipe.set(keys::agent(self.tenant, agent.id), serde_json::to_string(agent).unwrap());
                 }
                 JournalEvent::InteractionQueued { interaction }
+                | JournalEvent::InteractionChanged { interaction }
                 | JournalEvent::InteractionConnected { interaction } => {
                     pipe.sadd(keys::live(self.tenant), interaction.id.to_string());
                     let text = serde_json::to_string(interaction).unwrap();
