@@ -76,6 +76,37 @@ const FURTHER_NEEDS: [(&str, &str); 10] = [
     ("reject_offer", "work"),
 ];
 
+const CALL_NEEDS: [(&str, &str); 28] = [
+    ("cancel_consult", "work"),
+    ("complete_consult", "work"),
+    ("conference", "work"),
+    ("consult", "work"),
+    ("create_outbound_route", "administer"),
+    ("delete_outbound_route", "administer"),
+    ("delete_recording", "administer"),
+    ("end_supervision", "supervise"),
+    ("extend_wrap_up", "own"),
+    ("get_outbound_route", "supervise"),
+    ("get_recording", "supervise"),
+    ("get_recording_audio", "supervise"),
+    ("get_recording_outline", "supervise"),
+    ("hold", "work"),
+    ("list_outbound_routes", "supervise"),
+    ("list_recordings", "supervise"),
+    ("move_interaction", "supervise"),
+    ("mute", "work"),
+    ("patch_outbound_route", "administer"),
+    ("patch_recording", "administer"),
+    ("place_call", "own"),
+    ("put_disposition", "work"),
+    ("resume", "work"),
+    ("send_digits", "work"),
+    ("set_recording", "work"),
+    ("supervise", "supervise"),
+    ("transfer", "work"),
+    ("unmute", "work"),
+];
+
 struct Route {
     id: String,
     method: Method,
@@ -121,7 +152,7 @@ async fn ask(caller: &Caller, route: &Route, ids: &BTreeMap<&str, String>) -> u1
 
 #[tokio::test]
 async fn no_role_gets_what_it_may_not_have() {
-    let needs: BTreeMap<&str, &str> = NEEDS.into_iter().chain(FURTHER_NEEDS).collect();
+    let needs: BTreeMap<&str, &str> = NEEDS.into_iter().chain(FURTHER_NEEDS).chain(CALL_NEEDS).collect();
     let world = World::configuration().await;
     let own = world.tenant("own.example").await;
     let other = world.tenant("other.example").await;
@@ -181,6 +212,8 @@ fn ids(tenant: &str, agent: &str) -> BTreeMap<&'static str, String> {
         ("trunk", nothing.clone()),
         ("route", nothing.clone()),
         ("interaction", nothing.clone()),
+        ("outbound_route", nothing.clone()),
+        ("recording", nothing.clone()),
         ("token", nothing.clone()),
         ("user", nothing),
     ])

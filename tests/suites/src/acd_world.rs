@@ -196,14 +196,14 @@ pub fn new_interaction(id: InteractionId, delivery: Delivery, needs: &[SkillName
     let requirements = needs.iter().cloned().map(|skill| SkillRequirement { skill, min_level: Default::default() });
     Command::CreateInteraction(NewInteraction {
         id,
-        media: Media::Task,
+        media: if delivery == Delivery::Ring { Media::Voice } else { Media::Task },
         delivery,
         queue: None,
         requirements: requirements.collect(),
         priority: None,
         caller: None,
         called: None,
-        node: None,
+        node: (delivery == Delivery::Ring).then(|| "voice-1".parse().expect("a node's name")),
         attributes: BTreeMap::new(),
         arrived_at_ms: None,
     })

@@ -472,7 +472,7 @@ pub async fn move_interaction(
 #[serde(deny_unknown_fields)]
 pub struct DispositionInput {
     /// The code.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$")]
     code: String,
     /// What the agent notes.
     #[serde(default)]
@@ -494,20 +494,25 @@ fn fields_schema() -> utoipa::openapi::Object {
 impl DispositionInput {
     fn parse(self) -> Result<Disposition, Problem> {
         let Self { code, notes, fields } = self;
-        if !(1..=64).contains(&code.chars().count()) {
-            return Err(answers::unfit("code", "must be 1 to 64 characters"));
+        if !(1..=64).contains(&code.chars().count()) || code.chars().any(char::is_control) {
+            return Err(answers::unfit("code", "must be 1 to 64 characters, none of them a control character"));
         }
-        if notes.chars().count() > 4_000 {
-            return Err(answers::unfit("notes", "must be at most 4000 characters"));
+        if notes.chars().count() > 4_000 || !is_text(&notes) {
+            return Err(answers::unfit("notes", "must be at most 4000 characters of text"));
         }
         let fits = |(key, value): (&String, &String)| {
-            (1..=64).contains(&key.chars().count()) && value.chars().count() <= 1_000
+            (1..=64).contains(&key.chars().count()) && is_text(key) && value.chars().count() <= 1_000 && is_text(value)
         };
         if fields.len() > 32 || !fields.iter().all(fits) {
             return Err(answers::unfit("fields", "must be at most 32, with keys to 64 and values to 1000 characters"));
         }
         Ok(Disposition { code, notes, fields })
     }
+}
+
+/// Text of several lines: no control characters but those that part lines and columns.
+fn is_text(text: &str) -> bool {
+    text.chars().all(|character| !character.is_control() || matches!(character, '\n' | '\r' | '\t'))
 }
 
 /// Classes an interaction, and again as often as needed: from its offer until an hour after its end, as long as it is among the

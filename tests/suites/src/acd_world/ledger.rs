@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context;
-use ringdown_domain::{AgentId, AgentState, AgentStatus, InteractionId, InteractionState, TenantId};
+use ringdown_domain::{AgentId, AgentState, AgentStatus, EndReason, InteractionId, InteractionState, TenantId};
 use ringdown_events::{AgentRecord, InteractionRecord, JournalEntry, JournalEvent};
 use ringdown_redis_store::{ConfigReader, RedisPool, StreamReader, StreamStart, keys, redis, snapshot};
 
@@ -19,6 +19,8 @@ pub enum Place {
     Offered(AgentId),
     /// With an agent.
     Connected(AgentId),
+    /// With an outside number.
+    External,
     /// Over.
     Ended,
 }
@@ -34,6 +36,8 @@ pub struct Ledger {
     pub places: BTreeMap<InteractionId, Place>,
     /// Which interaction each agent has.
     busy: BTreeMap<AgentId, InteractionId>,
+    /// Agents whose child interaction ended with them still on the line: the parent has them next.
+    handed: BTreeMap<InteractionId, AgentId>,
     /// What was done twice: an agent with two interactions, an interaction connected or ended twice.
     pub doubled: Vec<String>,
 }
@@ -47,15 +51,54 @@ impl Ledger {
         self.seq = entry.seq;
         match entry.event {
             JournalEvent::InteractionOffered { interaction, .. } => self.offered(entry.seq, &interaction),
-            JournalEvent::InteractionQueued { interaction }
-            | JournalEvent::InteractionConnected { interaction }
-            | JournalEvent::InteractionEnded { interaction } => self.moved(entry.seq, &interaction),
+            JournalEvent::InteractionEnded { interaction } => {
+                self.moved(entry.seq, &interaction);
+                self.hand_over(&interaction);
+            }
+            JournalEvent::InteractionConnected { interaction } => {
+                self.take_over(&interaction);
+                self.moved(entry.seq, &interaction);
+            }
+            JournalEvent::InteractionQueued { interaction } => self.moved(entry.seq, &interaction),
+            JournalEvent::InteractionChanged { interaction } => self.changed(entry.seq, &interaction),
             JournalEvent::OfferFailed { interaction, agent, .. } => self.free(agent, interaction),
             JournalEvent::AcdChanged { .. }
             | JournalEvent::AgentChanged { .. }
             | JournalEvent::AgentRemoved { .. }
-            | JournalEvent::ConfigApplied { .. }
-            | JournalEvent::InteractionChanged { .. } => {}
+            | JournalEvent::ConfigApplied { .. } => {}
+        }
+    }
+
+    /// A consultation or supervision that became the call itself: its agent goes on with the parent.
+    fn hand_over(&mut self, record: &InteractionRecord) {
+        if let InteractionState::Ended { reason: EndReason::Transferred, agent: Some(agent), .. } = record.state
+            && let Some(parent) = record.parent
+        {
+            self.busy.insert(agent, parent);
+            self.handed.insert(parent, agent);
+        }
+    }
+
+    /// Whoever had the parent before is out.
+    fn take_over(&mut self, record: &InteractionRecord) {
+        if let Some(agent) = self.handed.remove(&record.id)
+            && let Some(Place::Connected(former)) = self.places.get(&record.id).copied()
+            && former != agent
+        {
+            self.free(former, record.id);
+            self.places.insert(record.id, Place::External);
+        }
+    }
+
+    /// What changes without moving stays where it is; an outside number is dialled or takes over.
+    fn changed(&mut self, seq: u64, record: &InteractionRecord) {
+        match (&record.state, self.places.get(&record.id)) {
+            (InteractionState::External { .. }, _) => self.moved(seq, record),
+            (InteractionState::Connected { agent, .. }, Some(Place::Connected(with))) if agent == with => {}
+            (InteractionState::Offered { agent, .. }, Some(Place::Offered(with))) if agent == with => {}
+            (InteractionState::Waiting, Some(Place::Waiting))
+            | (InteractionState::Ended { .. }, Some(Place::Ended)) => {}
+            (state, place) => self.doubled.push(format!("{seq}: {} is {state:?} and was {place:?}", record.id)),
         }
     }
 
@@ -76,8 +119,7 @@ impl Ledger {
             InteractionState::Waiting => Place::Waiting,
             InteractionState::Offered { agent, .. } => Place::Offered(*agent),
             InteractionState::Connected { agent, .. } => Place::Connected(*agent),
-            // Nobody has it; these tests dial no outside numbers.
-            InteractionState::External { .. } => Place::Waiting,
+            InteractionState::External { .. } => Place::External,
             InteractionState::Ended { .. } => Place::Ended,
         };
         self.moved_to(seq, record.id, now);
@@ -100,7 +142,8 @@ impl Ledger {
         {
             self.doubled.push(format!("{seq}: {agent} has {other} and {id}"));
         }
-        if let (Some(Place::Offered(agent) | Place::Connected(agent)), Place::Waiting | Place::Ended) = (before, now) {
+        let left = matches!(now, Place::Waiting | Place::External | Place::Ended);
+        if let (Some(Place::Offered(agent) | Place::Connected(agent)), true) = (before, left) {
             self.free(agent, id);
         }
         self.places.insert(id, now);
@@ -200,6 +243,8 @@ pub async fn judge(world: &World, accepted: &BTreeSet<InteractionId>, ledger: &L
             place_fault(ledger.places.get(id), live.get(id).copied(), queued.contains(&id.to_string()), &agents);
         findings.lost.extend(fault.map(|fault| format!("{id}: {fault}")));
     }
+    let families = live.values().filter_map(|record| family_fault(record, &live).map(|fault| (record.id, fault)));
+    findings.stuck.extend(families.map(|(id, fault)| format!("{id}: {fault}")));
     let reader = ConfigReader::new(world.pool.clone(), "ledger", "suite".to_owned());
     let config = reader.read(world.tenant).await?.context("a configuration is in force")?;
     let mut index = BTreeMap::new();
@@ -237,6 +282,7 @@ fn place_fault(
     };
     let with = |agent: &AgentId| agents.get(agent).and_then(|agent| held(agent)) == Some(record.id);
     match (&record.state, told) {
+        (InteractionState::External { .. }, Place::External) => queued.then_some("with a number and still queued"),
         (InteractionState::Waiting, Place::Waiting) => (!queued).then_some("waits outside the queue"),
         (InteractionState::Offered { agent, .. }, Place::Offered(told))
         | (InteractionState::Connected { agent, .. }, Place::Connected(told)) => {
@@ -244,6 +290,19 @@ fn place_fault(
         }
         _ => Some("the journal tells another place than the record"),
     }
+}
+
+/// Why a child is without its parent, or a parent without its child; none when they agree.
+fn family_fault(
+    record: &InteractionRecord,
+    live: &BTreeMap<InteractionId, &InteractionRecord>,
+) -> Option<&'static str> {
+    let is_known = |parent: InteractionId| live.get(&parent).is_some_and(|parent| parent.children.contains(&record.id));
+    if record.parent.is_some_and(|parent| !is_known(parent)) {
+        return Some("takes part in a conversation that does not know it");
+    }
+    let all_live = record.children.iter().all(|child| live.contains_key(child));
+    (!all_live).then_some("a party of it is gone")
 }
 
 /// Why an agent is held by nothing or half available; none when all agree.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use ringdown_domain::{AgentId, Delivery, EndReason, InteractionId, OfferFailure, OfferId};
-use ringdown_events::{Command, Done, RefusalCode};
+use ringdown_events::{Command, ConsultEnd, Done, RefusalCode, SupervisionMode, Target};
 use uuid::Uuid;
 
 use super::random::Random;
@@ -82,8 +82,11 @@ impl Load {
                 bail!("{id}: created, but not told so");
             };
             self.accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-            if let (Delivery::Ring, Some((agent, offer))) = (delivery, offered) {
-                self.ring(&world, &mut random, id, agent, offer).await?;
+            if let (Delivery::Ring, Some((agent, offer))) = (delivery, offered)
+                && self.ring(&world, &mut random, id, agent, offer).await?
+                && random.below(2) == 0
+            {
+                self.talk(&world, &mut random, id).await?;
             }
             tokio::time::sleep(Duration::from_millis(random.below(100))).await;
             if left < 3 && random.below(10) == 0 {
@@ -104,17 +107,90 @@ impl Load {
         interaction: InteractionId,
         agent: AgentId,
         offer: OfferId,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         self.done(world, Command::RingOffer { interaction, offer }).await?;
         if random.below(4) > 0 {
             self.done(world, Command::AcceptOffer { interaction, offer }).await?;
-            return Ok(());
+            return Ok(true);
         }
         let failure = OfferFailure::Rejected;
         self.done(world, Command::FailOffer { interaction, offer, failure, sip_code: Some(603) }).await?;
         let status = ringdown_domain::AgentStatus::Ready;
         self.done(world, Command::SetAgentStatus { agent, status }).await?;
+        Ok(false)
+    }
+
+    /// What people do with a call they have: hold it, transfer it, ask somebody about it, supervise it. Somebody who is busy
+    /// refuses, and a call that changed hands meanwhile is nobody's to act on; both are as they should be.
+    async fn talk(&self, world: &World, random: &mut Random, interaction: InteractionId) -> anyhow::Result<()> {
+        let target = self.target(world, random)?;
+        let child = InteractionId(Uuid::now_v7());
+        match random.below(6) {
+            0 => {
+                self.tried(world, Command::HoldInteraction { interaction, held: true }).await?;
+            }
+            1 => {
+                self.tried(world, Command::TransferInteraction { interaction, target }).await?;
+            }
+            2 => {
+                let (supervisor, _) = world.agents[random.below(world.agents.len() as u64) as usize];
+                let mode = if random.below(2) == 0 { SupervisionMode::Listen } else { SupervisionMode::TakeOver };
+                let supervise = Command::SuperviseInteraction { interaction, supervision: child, supervisor, mode };
+                self.accept_child(world, child, supervise).await?;
+            }
+            _ => {
+                let consult = Command::ConsultInteraction { interaction, consult: child, target };
+                self.accept_child(world, child, consult).await?;
+                let how = match random.below(3) {
+                    0 => ConsultEnd::Cancel,
+                    1 => ConsultEnd::Complete,
+                    _ => ConsultEnd::Conference,
+                };
+                self.tried(world, Command::EndConsult { interaction, how }).await?;
+            }
+        }
         Ok(())
+    }
+
+    fn target(&self, world: &World, random: &mut Random) -> anyhow::Result<Target> {
+        if random.below(4) == 0 {
+            return Ok(Target::Number("+4930123".parse()?));
+        }
+        Ok(Target::Agent(world.agents[random.below(world.agents.len() as u64) as usize].0))
+    }
+
+    /// Adds a party to a call, whose phone is answered if it rings at once.
+    async fn accept_child(&self, world: &World, child: InteractionId, command: Command) -> anyhow::Result<()> {
+        let Some(done) = self.tried(world, command).await? else { return Ok(()) };
+        let Done::Created { interaction, offered } = done else { return Ok(()) };
+        if interaction == child
+            && let Some((_, offer)) = offered
+        {
+            self.tried(world, Command::AcceptOffer { interaction, offer }).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::done`]; none when the state forbids it.
+    async fn tried(&self, world: &World, command: Command) -> anyhow::Result<Option<Done>> {
+        let outcome = world.ask(command.clone()).await?;
+        self.answered();
+        match outcome.result {
+            Ok(done) => Ok(Some(done)),
+            Err(refusal) => match refusal.code {
+                RefusalCode::AgentBusy
+                | RefusalCode::Full
+                | RefusalCode::InteractionEnded
+                | RefusalCode::Malformed
+                | RefusalCode::NotConnected
+                | RefusalCode::StaleOffer => Ok(None),
+                RefusalCode::DuplicateInteraction
+                | RefusalCode::UnknownAgent
+                | RefusalCode::UnknownInteraction
+                | RefusalCode::UnknownQueue
+                | RefusalCode::UnknownSkill => bail!("{command:?} refused: {refusal:?}"),
+            },
+        }
     }
 
     async fn done(&self, world: &World, command: Command) -> anyhow::Result<Done> {
