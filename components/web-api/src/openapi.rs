@@ -136,7 +136,7 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
 }
 
 /// Every refusal: its status, its name in the document, what it means.
-const REFUSALS: [(&str, &str, &str); 12] = [
+const REFUSALS: [(&str, &str, &str); 13] = [
     ("400", "BadRequest", "The request cannot be read: broken JSON, a header or a query parameter."),
     ("401", "Unauthorized", "No token, or one that is unknown, expired or revoked."),
     ("403", "Forbidden", "The role does not suffice."),
@@ -145,6 +145,7 @@ const REFUSALS: [(&str, &str, &str); 12] = [
     ("412", "PreconditionFailed", "The object has changed since it was read (If-Match)."),
     ("413", "ContentTooLarge", "The body is too large."),
     ("415", "UnsupportedMediaType", "The body is not declared as JSON."),
+    ("416", "RangeNotSatisfiable", "The range asked for lies behind the end."),
     (
         "422",
         "Unprocessable",
@@ -166,6 +167,7 @@ fn add_refusals(path: &str, method: &HttpMethod, operation: &mut Operation) {
         let applies = match status {
             "404" => path.contains('{'),
             "413" | "415" => has_body,
+            "416" => path.ends_with("/audio"),
             "409" | "412" | "422" | "429" | "504" => writes,
             _ => true,
         };

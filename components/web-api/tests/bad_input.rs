@@ -24,7 +24,7 @@ fn routes(tenant: &str, agent: &str) -> Vec<Route> {
         for (method, operation) in item.as_object().expect("operations") {
             let mut path = path.trim_start_matches("/api/v1").to_owned();
             path = path.replace("{tenant}", tenant.trim_start_matches("/tenants/")).replace("{agent}", agent);
-            for name in ["queue", "trunk", "route", "interaction", "token", "user"] {
+            for name in ["queue", "trunk", "route", "outbound_route", "recording", "interaction", "token", "user"] {
                 path = path.replace(&format!("{{{name}}}"), nothing);
             }
             path = path.replace("{skill}", "english");

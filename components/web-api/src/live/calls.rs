@@ -476,7 +476,7 @@ pub struct DispositionInput {
     code: String,
     /// What the agent notes.
     #[serde(default)]
-    #[schema(max_length = 4000)]
+    #[schema(max_length = 4000, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     notes: String,
     /// The form's fields: at most 32, keys to 64 and values to 1,000 characters.
     #[serde(default)]
@@ -484,10 +484,14 @@ pub struct DispositionInput {
     fields: BTreeMap<String, String>,
 }
 
+/// What [`is_text`] accepts.
+const TEXT_PATTERN: &str = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$";
+
 fn fields_schema() -> utoipa::openapi::Object {
     use utoipa::openapi::schema::{ObjectBuilder, Type};
-    let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64)).build();
-    let value = ObjectBuilder::new().schema_type(Type::String).max_length(Some(1_000));
+    let text = || ObjectBuilder::new().schema_type(Type::String).pattern(Some(TEXT_PATTERN));
+    let key = text().min_length(Some(1)).max_length(Some(64)).build();
+    let value = text().max_length(Some(1_000));
     ObjectBuilder::new().property_names(Some(key)).additional_properties(Some(value)).max_properties(Some(32)).build()
 }
 

@@ -28,8 +28,7 @@ const HEADER: u64 = 44;
     params(TenantPath, RecordingPath),
     responses(
         (status = 200, description = "The file.", content_type = "audio/wav", body = Vec<u8>),
-        (status = 206, description = "The part that Range asks for.", content_type = "audio/wav", body = Vec<u8>),
-        (status = 416, description = "The file has no such part.")))]
+        (status = 206, description = "The part that Range asks for.", content_type = "audio/wav", body = Vec<u8>)))]
 pub async fn get_recording_audio(
     State(app): State<App>,
     scope: InTenant<Supervise>,
