@@ -140,6 +140,9 @@ impl Scene {
         let forgotten =
             ended.iter().filter(|id| ledger.places.get(id) != Some(&ringdown_suites::acd_world::ledger::Place::Ended));
         assert_eq!(forgotten.count(), 0, "acknowledged ends that did not happen");
+        let acts = self.load.acts();
+        println!("acd_faults_acts_on_calls {acts} count");
+        assert!(acts > 0, "no call changed hands");
         Ok(self.load.steps())
     }
 }

@@ -1,4 +1,5 @@
-//! The conservation check: every live interaction is in exactly one place, every agent's record agrees with the index.
+//! The conservation check: every live interaction is in exactly one place, every agent's record agrees with the index, parents and
+//! children of a conversation are all live.
 //!
 //! It reads Redis, not the core, so that it finds what the core cannot know. A pass goes through the sets in steps of a
 //! few hundred ids, each one script (records and indexes of one step agree) of about a millisecond, at a pace that costs
@@ -28,7 +29,16 @@ for _, id in ipairs(scan[2]) do
   if not text then
     wrong[#wrong + 1] = id .. ': no record'
   else
-    local state = cjson.decode(text).state
+    local record = cjson.decode(text)
+    local state = record.state
+    if record.parent and redis.call('SISMEMBER', KEYS[1], record.parent) == 0 then
+      wrong[#wrong + 1] = id .. ': takes part in a conversation that is over'
+    end
+    for _, child in ipairs(record.children or {}) do
+      if state.kind ~= 'ended' and redis.call('SISMEMBER', KEYS[1], child) == 0 then
+        wrong[#wrong + 1] = id .. ': a party of it is gone'
+      end
+    end
     if state.kind == 'waiting' then
       if not queued then wrong[#wrong + 1] = id .. ': waits outside the queue' end
     elseif queued then

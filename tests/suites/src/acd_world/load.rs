@@ -20,6 +20,7 @@ pub struct Load {
     accepted: Mutex<BTreeSet<InteractionId>>,
     ended: Mutex<BTreeSet<InteractionId>>,
     steps: AtomicU64,
+    acts: AtomicU64,
     pace: Mutex<Pace>,
 }
 
@@ -54,6 +55,11 @@ impl Load {
     /// The longest time in which no command of any worker was answered.
     pub fn longest_pause(&self) -> Duration {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner).longest
+    }
+
+    /// Acts on calls (transfers, consultations, conferences, supervision) that were done.
+    pub fn acts(&self) -> u64 {
+        self.acts.load(Ordering::Relaxed)
     }
 
     fn answered(&self) {
@@ -176,7 +182,10 @@ impl Load {
         let outcome = world.ask(command.clone()).await?;
         self.answered();
         match outcome.result {
-            Ok(done) => Ok(Some(done)),
+            Ok(done) => {
+                self.acts.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(done))
+            }
             Err(refusal) => match refusal.code {
                 RefusalCode::AgentBusy
                 | RefusalCode::Full
