@@ -31,7 +31,6 @@ const ANY_NODE: &str = "any";
 /// To whom: exactly one of the three.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(min_properties = 1, max_properties = 1)]
 pub struct TargetInput {
     /// An agent, who must be free.
     #[serde(default)]
@@ -565,7 +564,8 @@ pub async fn place_call(
 ) -> Result<Answered, Problem> {
     let target = match (input.number, input.agent) {
         (Some(number), None) => Target::Number(number),
-        (None, Some(agent)) => Target::Agent(agent),
+        (None, Some(callee)) if callee == agent => return Err(answers::unfit("agent", "must be another agent")),
+        (None, Some(callee)) => Target::Agent(callee),
         (Some(_), Some(_)) | (None, None) => {
             return Err(answers::unfit("number", "there must be exactly one of number and agent"));
         }

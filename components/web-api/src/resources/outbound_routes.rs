@@ -220,7 +220,7 @@ async fn known_trunks(tx: &mut Tx<'_>, tenant: TenantId, trunks: &Trunks) -> Res
     let sql = "SELECT id FROM trunks WHERE tenant_id = $1 AND id = ANY ($2) AND destination IS NOT NULL FOR SHARE";
     let found: Vec<Uuid> = db::all(tx, sql, &[&tenant.0, &ids]).await?.iter().map(|row| row.get("id")).collect();
     match ids.iter().find(|id| !found.contains(id)) {
-        Some(unknown) => Err(answers::invalid("trunks", &format!("there is no trunk {unknown} with a destination"))),
+        Some(unknown) => Err(answers::unfit("trunks", format!("there is no trunk {unknown} with a destination"))),
         None => Ok(ids),
     }
 }

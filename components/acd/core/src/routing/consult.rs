@@ -31,7 +31,7 @@ impl Router {
         };
         let offered = match target {
             Target::Agent(asked) if *asked == initiator => {
-                return refuse(RefusalCode::Malformed, "the agent cannot ask himself or herself");
+                return refuse(RefusalCode::AgentBusy, "the agent has the interaction already");
             }
             Target::Agent(asked) => {
                 let agent = self.free_agent(*asked)?;

@@ -27,7 +27,7 @@ impl Router {
         let wrap_up_ms = record.wrap_up_ms;
         match target {
             Target::Agent(to) if *to == agent => {
-                return refuse(RefusalCode::Malformed, "the agent has the interaction already");
+                return refuse(RefusalCode::AgentBusy, "the agent has the interaction already");
             }
             Target::Agent(to) => {
                 let to = self.free_agent(*to)?;

@@ -308,7 +308,7 @@ impl Model {
         }
         let role = Some(Role::Consult);
         let offered = match target {
-            Target::Agent(asked) if *asked == agent => return Err(No::Malformed),
+            Target::Agent(asked) if *asked == agent => return Err(No::AgentBusy),
             Target::Agent(asked) => {
                 self.is_free(*asked)?;
                 self.child(root, id, Origin::Consult, role, agent, Some(*asked));
@@ -464,7 +464,7 @@ impl Model {
         }
         let wrap_up_ms = record.wrap_up_ms;
         let rules = match target {
-            Target::Agent(to) if *to == agent => return Err(No::Malformed),
+            Target::Agent(to) if *to == agent => return Err(No::AgentBusy),
             Target::Agent(to) => {
                 self.is_free(*to)?;
                 None
