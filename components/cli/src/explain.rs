@@ -1,5 +1,7 @@
 //! `ringdown explain`: an interaction's story and the decisions in it, in words.
 
+mod changes;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -92,13 +94,21 @@ fn tell(interaction: Uuid, history: &[Value], names: &Names) -> Vec<String> {
         lines.push(format!("  {}", introduce(&first["event"]["interaction"], names)));
     }
     let mut queued = false;
+    let mut before = &Value::Null;
     for entry in history {
         let event = &entry["event"];
         let at = clock(entry["at_ms"].as_i64().unwrap_or_default());
-        let mut sentences = tell_event(event, names, queued).into_iter();
+        let sentences = match event["kind"].as_str() {
+            Some("interaction_changed") => changes::tell(before, &event["interaction"], names),
+            _ => tell_event(event, names, queued),
+        };
+        let mut sentences = sentences.into_iter();
         lines.extend(sentences.next().map(|sentence| format!("{at}  {sentence}")));
         lines.extend(sentences.map(|sentence| format!("                {sentence}")));
         queued |= event["kind"] == "interaction_queued";
+        if event["interaction"].is_object() {
+            before = &event["interaction"];
+        }
     }
     lines
 }
@@ -166,6 +176,10 @@ fn tell_failure(event: &Value, names: &Names) -> String {
 
 fn reason(word: &str) -> &str {
     match word {
+        "busy" => "the party that was dialled was busy",
+        "no_answer" => "the party that was dialled did not answer",
+        "transferred" => "it went on in the call it was about",
+        "unreachable" => "the party that was dialled could not be reached",
         "abandoned" => "the caller left before an agent answered",
         "agent_hangup" => "the agent hung up",
         "caller_hangup" => "the caller hung up",
@@ -183,6 +197,7 @@ fn tell_decision(decision: &Value, winner: &Value, names: &Names) -> Vec<String>
     let cause = match decision["trigger"].as_str().unwrap_or_default() {
         "agent_available" => "an agent became available and took the best interaction they can serve",
         "config_changed" => "the configuration changed and made a match possible",
+        "directed" => "it was for this agent by name",
         "interaction_arrived" => "it arrived and took the longest available agent with the skills",
         "offer_failed" => "the offer before failed and it looked for the next agent",
         other => other,
@@ -243,6 +258,10 @@ mod tests {
             json!({"id": id, "media": "voice", "caller": "+100", "called": "200", "queue": null, "priority": 0,
                 "requirements": [{"skill": "English", "min_level": 1}, {"skill": "Billing", "min_level": 4}], "state": state})
         };
+        let mut with_party = body(json!({"kind": "connected", "agent": ann}));
+        with_party["call"] = json!({"held": true, "muted": false, "recording": "paused", "parties": [
+            {"interaction": id, "agent": ann, "role": "held", "since": 1},
+            {"interaction": Uuid::from_u128(10), "agent": ben, "role": "consulting", "since": null}]});
         let history = [
             json!({"seq": 1, "at_ms": 1_000, "event": {"kind": "interaction_queued", "interaction": body(json!({"kind": "waiting"}))}}),
             json!({"seq": 2, "at_ms": 2_500, "event": {"kind": "interaction_offered",
@@ -252,7 +271,8 @@ mod tests {
                     "agents": [{"agent": ann, "available_since_ms": 0}, {"agent": ben, "available_since_ms": 500}]}}}),
             json!({"seq": 3, "at_ms": 9_000, "event": {"kind": "offer_failed", "agent": ann, "failure": "no_answer", "sip_code": 480}}),
             json!({"seq": 4, "at_ms": 9_000, "event": {"kind": "interaction_queued", "interaction": body(json!({"kind": "waiting"}))}}),
-            json!({"seq": 5, "at_ms": 10_000, "event": {"kind": "interaction_ended",
+            json!({"seq": 5, "at_ms": 9_500, "event": {"kind": "interaction_changed", "interaction": with_party.clone()}}),
+            json!({"seq": 6, "at_ms": 10_000, "event": {"kind": "interaction_ended",
                 "interaction": body(json!({"kind": "ended", "reason": "abandoned", "agent": null}))}}),
         ];
         let text = tell(id, &history, &names).join("\n");
@@ -265,6 +285,9 @@ mod tests {
             "Ben since 00:00:00.500: available for less long",
             "Ann did not answer in time (SIP 480)",
             "back at its place in the queue",
+            "00:00:09.500  Ben is asked to join (consulting)",
+            "the customer is on hold",
+            "recording: paused",
             "ended: the caller left before an agent answered",
         ] {
             assert!(text.contains(part), "{part}\nis not in\n{text}");
