@@ -264,13 +264,25 @@ impl Ari {
         ]);
         there_is_fine(self.order("tape", snoop).await)?;
         let name = TrackName::of(call, track).to_string();
-        let record = self.client.post(format!("{}/channels/{taping}/record", self.base)).query(&[
-            ("name", name.as_str()),
-            ("format", "wav"),
-            ("ifExists", "fail"),
-            ("terminateOn", "none"),
-        ]);
-        there_is_fine(self.order("record", record).await)
+        let mut tries = 0;
+        loop {
+            let record = self.client.post(format!("{}/channels/{taping}/record", self.base)).query(&[
+                ("name", name.as_str()),
+                ("format", "wav"),
+                ("ifExists", "fail"),
+                ("terminateOn", "none"),
+            ]);
+            let done = self.order("record", record).await;
+            tries += 1;
+            // The channel was made and is on its way into the application: until then nothing can be recorded on it.
+            match done {
+                Err(AriError::Refused { ref detail, .. }) if detail.contains(NOT_IN_YET) && tries < ENTRY_TRIES => {
+                    tokio::time::sleep(ENTRY_PAUSE).await;
+                }
+                Err(AriError::Refused { ref detail, .. }) if detail.contains(NOT_IN_YET) => return done,
+                done => return there_is_fine(done),
+            }
+        }
     }
 
     /// Writes silence into a recording, or goes on with it.
@@ -423,6 +435,12 @@ fn is_port_closed(error: &reqwest::Error) -> bool {
     }
     false
 }
+
+/// What Asterisk says of a channel that is not in the application, with the same status as for a recording that is there.
+const NOT_IN_YET: &str = "not in Stasis";
+/// How often, and after which pause, a channel that was just made is tried: a second in all, a hundred times what it takes.
+const ENTRY_TRIES: u32 = 40;
+const ENTRY_PAUSE: Duration = Duration::from_millis(25);
 
 /// A bridge that was made before, by us or a predecessor: Asterisk refuses to make it again under the same name.
 fn there_is_fine(result: Result<(), AriError>) -> Result<(), AriError> {
