@@ -5,6 +5,7 @@ pub mod agents;
 pub mod commands;
 pub mod figures;
 pub mod interactions;
+pub mod phone_credentials;
 pub mod provisioning;
 pub mod reader;
 pub mod views;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ringdown_acd_core::routing::{Counts, Router};
 use ringdown_domain::{AgentId, InteractionId, TenantId, TimestampMs};
 use ringdown_events::{
-    CommandEnvelope, CompiledConfig, Done, JournalEntry, JournalEvent, Outcome, Refusal, RefusalCode, RouterRecord,
+    AgentConfig, CommandEnvelope, CompiledConfig, Done, JournalEntry, JournalEvent, Outcome, Refusal, RefusalCode,
+    RouterRecord,
 };
 use ringdown_redis_store::{Commit, Guard, keys};
 
@@ -208,7 +209,7 @@ impl Engine {
 }
 
 fn phone(config: &CompiledConfig, agent: AgentId) -> (Option<String>, String) {
-    (config.agents.get(&agent).and_then(|agent| agent.sip_user.clone()), config.meta.realm.clone())
+    (config.agents.get(&agent).map(AgentConfig::phone_user), config.meta.realm.clone())
 }
 
 const fn result_label(result: &Result<Done, Refusal>) -> &'static str {

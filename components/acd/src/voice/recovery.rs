@@ -5,7 +5,7 @@ use std::iter::once;
 
 use ringdown_acd_core::call::{Call, Input};
 use ringdown_domain::{InteractionId, InteractionState, NodeId, TenantId};
-use ringdown_events::{CompiledConfig, InteractionRecord};
+use ringdown_events::{AgentConfig, CompiledConfig, InteractionRecord};
 use ringdown_redis_store::snapshot::{self, Snapshot};
 use ringdown_redis_store::{RedisPool, Retry, StoreError, keys, redis};
 
@@ -88,7 +88,7 @@ pub(crate) fn inputs(record: &InteractionRecord, call: &Call, config: Option<&Co
             // Without the configuration nobody can say which phone it is: a leg that rings goes on, and an offer without one
             // ends by its time.
             let Some(config) = config else { return inputs };
-            let user = config.agents.get(agent).and_then(|agent| agent.sip_user.clone());
+            let user = config.agents.get(agent).map(AgentConfig::phone_user);
             let address = user.map(|user| format!("{user}@{}", config.meta.realm));
             inputs.push(Input::Offer { offer: *offer, agent: *agent, address, deadline_ms: *deadline_ms });
             inputs

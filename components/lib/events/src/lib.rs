@@ -15,8 +15,8 @@ mod voice;
 
 pub use command::{Command, CommandEnvelope, NewInteraction};
 pub use config::{
-    AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, QueueConfig, QueueRules, RouteConfig, SipCredential,
-    TrunkConfig,
+    AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, PhoneCredential, QueueConfig, QueueRules, RouteConfig,
+    SipCredential, TrunkConfig,
 };
 pub use decision::{CandidateAgent, CandidateInteraction, Decision, MAX_CANDIDATES, Trigger};
 pub use journal::{JournalEntry, JournalEvent};
