@@ -77,10 +77,7 @@ pub(crate) fn announce(installation: &Installation, reader: Reader) -> anyhow::R
 pub(crate) fn announce_appliance(appliance: &Appliance) -> anyhow::Result<()> {
     output::say(format!("API           {}/api/v1  (its description: {0}/api/v1/openapi.json)", appliance.api));
     if appliance.has("registrar") {
-        output::say(format!(
-            "phones        register at {} (UDP and TCP; TLS {}, browsers wss://{}:{})",
-            appliance.registrar()?
-        ));
+        output::say(format!("phones        register at {} (UDP and TCP)", appliance.registrar()?));
     }
     if appliance.has("asterisk") {
         output::say(format!("trunks        call {} (UDP)", appliance.trunk()?));
