@@ -53,7 +53,14 @@ pub(crate) fn announce(installation: &Installation, reader: Reader) -> anyhow::R
     let secrets = installation.secrets();
     let url = format!("http://{}/api/v1", installation.ports().loopback(PortName::WebApi));
     output::say(format!("API           {url}  (its description: {url}/openapi.json)"));
-    output::say(format!("phones        register at {} (UDP and TCP)", installation.public(PortName::Sip)));
+    let port = |name: PortName| installation.ports().of(name);
+    output::say(format!(
+        "phones        register at {} (UDP and TCP), port {} (TLS); browsers at wss://{}:{}",
+        installation.public(PortName::Sip),
+        port(PortName::SipTls),
+        installation.address(),
+        port(PortName::SipWss)
+    ));
     output::say(format!("trunks        call {} (UDP)", installation.public(PortName::AsteriskSip)));
     let password = if installation.join(MADE).exists() { secrets.read(SecretName::AdminPassword)? } else { None };
     let Some(password) = password else { return Ok(()) };

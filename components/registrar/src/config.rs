@@ -1,11 +1,13 @@
 //! What the environment says.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ringdown_env_config::{Reader, Secret, Url, shared};
 use ringdown_registrar_core::digest::Algorithm;
 use ringdown_registrar_core::edge::Outgoing;
+
+use crate::certificates::CertificateFiles;
 
 /// Start-up configuration.
 #[derive(Clone, Debug)]
@@ -14,6 +16,16 @@ pub struct Config {
     pub udp: Vec<SocketAddr>,
     /// TCP listeners for phones.
     pub tcp: Vec<SocketAddr>,
+    /// TLS listeners for phones; opened where there is a certificate.
+    pub tls: Vec<SocketAddr>,
+    /// WebSocket listeners for browsers.
+    pub ws: Vec<SocketAddr>,
+    /// WebSocket listeners over TLS; opened where there is a certificate.
+    pub wss: Vec<SocketAddr>,
+    /// What TLS and WSS show.
+    pub certificate: Option<CertificateFiles>,
+    /// Load balancers that say by the PROXY protocol who is behind them.
+    pub proxies: Vec<IpAddr>,
     /// The host that phones and nodes reach us by.
     pub advertise: Option<String>,
     /// The Asterisk nodes.
@@ -60,6 +72,33 @@ impl Config {
             .default("0.0.0.0:5060")
             .about("Where SIP over TCP is received.")
             .read();
+        let tls = env
+            .socket_addresses("RINGDOWN_REGISTRAR_TLS_LISTEN")
+            .default("0.0.0.0:5061")
+            .about("Where SIP over TLS is received. Opened only with a certificate.")
+            .read();
+        let ws = env
+            .socket_addresses("RINGDOWN_REGISTRAR_WS_LISTEN")
+            .default("0.0.0.0:8088")
+            .about("Where browsers' phones connect by WebSocket without TLS: for browsers on this host, or behind something that ends TLS.")
+            .read();
+        let wss = env
+            .socket_addresses("RINGDOWN_REGISTRAR_WSS_LISTEN")
+            .default("0.0.0.0:8089")
+            .about("Where browsers' phones connect by WebSocket over TLS. Opened only with a certificate.")
+            .read();
+        let certificate = env
+            .path("RINGDOWN_REGISTRAR_TLS_CERTIFICATE")
+            .about("The certificate for TLS and WSS: a PEM file, the chain behind it. Read again when it changes. Unset: neither port is opened.")
+            .optional();
+        let key = env
+            .path("RINGDOWN_REGISTRAR_TLS_KEY")
+            .about("The certificate's private key: a PEM file. Read again when it changes.")
+            .optional();
+        let proxies = env
+            .parsed("RINGDOWN_REGISTRAR_TRUSTED_PROXIES", "IP addresses separated by commas, at most 64", parse_addresses)
+            .about("Load balancers in front of the TCP, TLS and WebSocket ports. They must send the PROXY protocol (version 1 or 2); nobody else may.")
+            .optional();
         let advertise = env
             .parsed("RINGDOWN_REGISTRAR_ADVERTISE", "an address or host name without port", parse_host)
             .about("The host in our Via and Record-Route: phones and Asterisk must reach it. The address of the listener, or of the route to the world when that is 0.0.0.0.")
@@ -87,20 +126,18 @@ impl Config {
             .number("RINGDOWN_REGISTRAR_CONNECTIONS", 1..=100_000_usize)
             .default(10_000)
             .about(
-                "Most TCP connections at once. When all are in use, the oldest that has not authenticated makes room.",
+                "Most connections at once (TCP, TLS, WebSocket). When all are in use, the oldest that has not authenticated makes room.",
             )
             .read();
         let connections_per_source = env
             .number("RINGDOWN_REGISTRAR_CONNECTIONS_PER_SOURCE", 1..=100_000_usize)
             .default(1_000)
-            .about(
-                "Most TCP connections from one address: more than the phones of the largest office behind one router.",
-            )
+            .about("Most connections from one address: more than the phones of the largest office behind one router.")
             .read();
         let unproved = env
             .duration_ms("RINGDOWN_REGISTRAR_UNAUTHENTICATED_MS", 1_000..=60_000)
             .default(10_000)
-            .about("How long a TCP connection may stay open before its phone has authenticated.")
+            .about("How long a connection may stay open before its phone has authenticated.")
             .read();
         let outgoing = env
             .choice("RINGDOWN_REGISTRAR_OUTGOING", OUTGOING)
@@ -112,9 +149,26 @@ impl Config {
             .about("The realm of phones that are set to this host's address instead of a domain. Unset: such phones are refused.")
             .optional();
         let redis = shared::redis_url(env);
+        let certificate = match (certificate?, key?) {
+            (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                env.fault("RINGDOWN_REGISTRAR_TLS_KEY", "must be set too where RINGDOWN_REGISTRAR_TLS_CERTIFICATE is");
+                return None;
+            }
+            (None, Some(_)) => {
+                env.fault("RINGDOWN_REGISTRAR_TLS_CERTIFICATE", "must be set too where RINGDOWN_REGISTRAR_TLS_KEY is");
+                return None;
+            }
+        };
         Some(Self {
             udp: udp?,
             tcp: tcp?,
+            tls: tls?,
+            ws: ws?,
+            wss: wss?,
+            certificate,
+            proxies: proxies?.unwrap_or_default(),
             advertise: advertise?,
             nodes: nodes?,
             redis: redis?,
@@ -137,4 +191,13 @@ fn parse_host(text: &str) -> Result<String, String> {
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
     let fits = (1..=255).contains(&text.len()) && text.bytes().all(sound);
     if fits { Ok(text.to_ascii_lowercase()) } else { Err("is not such a host".to_owned()) }
+}
+
+fn parse_addresses(text: &str) -> Result<Vec<IpAddr>, String> {
+    let addresses: Result<Vec<IpAddr>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    match addresses {
+        Ok(addresses) if addresses.len() <= 64 => Ok(addresses),
+        Ok(_) => Err("has too many addresses".to_owned()),
+        Err(_) => Err("has a part that is no IP address".to_owned()),
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use ringdown_domain::TenantId;
-use ringdown_events::CompiledConfig;
+use ringdown_events::{AgentConfig, CompiledConfig};
 use ringdown_redis_store::{ConfigChange, ConfigReader, ConfigWatch, RedisPool, Retry, keys, redis};
 use ringdown_registrar_core::bindings::Aor;
 use ringdown_registrar_core::digest::Ha1;
@@ -106,11 +106,13 @@ impl Follower {
             ConfigChange::Taken(config) => {
                 let realm = config.meta.realm.to_ascii_lowercase();
                 self.load_locations(&realm, &config).await?;
-                let users = config.credentials.iter().map(|(user, credential)| {
+                let agents = config.agents.values().map(|agent| (agent.phone_user(), None));
+                let configured = config.credentials.iter().map(|(user, credential)| {
                     let ha1 = Ha1 { md5: credential.ha1_md5.clone(), sha256: credential.ha1_sha256.clone() };
-                    (user.clone(), ha1)
+                    (user.clone(), Some(ha1))
                 });
-                let entry = (realm, Realm { tenant: config.meta.tenant, users: users.collect() });
+                // Of two with one name the later counts.
+                let entry = (realm, Realm { tenant: config.meta.tenant, users: agents.chain(configured).collect() });
                 self.tenants.insert(config.meta.tenant, entry);
             }
             ConfigChange::Removed(tenant) => {
@@ -130,10 +132,12 @@ impl Follower {
     /// Reads the bindings of users that were not there before; without a time limit, since nothing can be said about
     /// them until it is done.
     async fn load_locations(&mut self, realm: &str, config: &CompiledConfig) -> anyhow::Result<()> {
-        let new: Vec<Aor> = config
-            .credentials
-            .keys()
-            .map(|user| Aor { realm: realm.to_owned(), user: user.clone() })
+        let agents = config.agents.values().map(AgentConfig::phone_user);
+        let new: Vec<Aor> = agents
+            .chain(config.credentials.keys().cloned())
+            .collect::<BTreeSet<String>>()
+            .into_iter()
+            .map(|user| Aor { realm: realm.to_owned(), user })
             .filter(|aor| !self.loaded.contains(aor))
             .collect();
         for chunk in new.chunks(LOAD_CHUNK) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdown_registrar_core::bindings::{Aor, Binding};
-use ringdown_registrar_core::edge::{Directory, Edge, Effect, StoreResult};
+use ringdown_registrar_core::edge::{Directory, Edge, Effect, ShortLived, StoreResult};
 use ringdown_registrar_core::flow::Flow;
 use ringdown_service::{Clock, Heartbeat, Life, Shutdown};
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -30,13 +30,15 @@ pub(crate) enum Input {
     /// A datagram or a whole message of a stream.
     Received { flow: Flow, bytes: Vec<u8> },
     /// A connection was accepted; what is put into its outbox is written.
-    Opened { connection: u64, outbox: Sender<Vec<u8>> },
+    Opened { flow: Flow, outbox: Sender<Vec<u8>> },
     /// It ended.
     Closed { flow: Flow },
     /// What became of an order to the store.
     Stored { operation: u64, result: StoreResult },
     /// Who exists.
     Directory(Directory),
+    /// What proves a user for a while, all of it.
+    ShortLived { aor: Aor, credentials: Vec<ShortLived> },
     /// Where an AOR was registered before we started.
     Loaded { aor: Aor, bindings: Vec<Binding> },
 }
@@ -116,9 +118,9 @@ impl Driver {
         let now_ms = self.clock.now().0;
         match input {
             Input::Received { flow, bytes } => self.edge.receive(flow, &bytes, now_ms),
-            Input::Opened { connection, outbox } => {
-                self.connections.insert(connection, outbox);
-                self.edge.opened(connection);
+            Input::Opened { flow, outbox } => {
+                self.connections.insert(flow.link, outbox);
+                self.edge.opened(flow.link);
             }
             Input::Closed { flow } => {
                 self.connections.remove(&flow.link);
@@ -126,6 +128,7 @@ impl Driver {
             }
             Input::Stored { operation, result } => self.edge.stored(operation, result, now_ms),
             Input::Directory(directory) => self.edge.set_directory(directory),
+            Input::ShortLived { aor, credentials } => self.edge.set_short_lived(aor, credentials),
             Input::Loaded { aor, bindings } => self.edge.load_location(&aor, bindings, now_ms),
         }
         self.edge.tick(now_ms);

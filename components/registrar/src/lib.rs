@@ -1,8 +1,8 @@
-//! The registrar: SIP over UDP and TCP in, one core that decides, Redis behind it.
+//! The registrar: SIP over UDP, TCP, TLS and WebSockets in, one core that decides, Redis behind it.
 //!
 //! ```text
-//! UDP socket --reader--\                                   /--> UDP sockets, TCP connections
-//! TCP connection -------> inbox -> driver (owns the core) --
+//! UDP socket --reader--\                                   /--> UDP sockets, connections
+//! connection -----------> inbox -> driver (owns the core) --
 //! configuration watch --/    ^                             \--> store workers (one per slice of AORs) -> Redis
 //!                            '---- results ----------------------'
 //! ```
@@ -11,29 +11,34 @@
 //! |---|---|
 //! | [`Config`] | the environment |
 //! | `driver` | the one task that owns the core: one input, all its effects, the next input |
-//! | `udp`, `sockets`, `tcp` | bytes in and out, with bounds |
+//! | `udp`, `sockets`, `streams` | bytes in and out, with bounds |
+//! | `certificates` | what TLS shows, read again when it changes |
 //! | `slots` | which connections may stay |
 //! | `warnings` | what strangers make us log |
 //! | `store` | bindings in Redis: one script per REGISTER |
 //! | `directory` | realms and credentials from the compiled configuration; bindings at the start |
+//! | `short_lived` | what browsers' phones may register with for a while |
 //! | `others` | bindings that other registrars of the same Redis write |
 //! | `metrics` | what is counted |
 //!
 //! One reader per socket and one owner of the core: what came first is handled and sent first, so responses of a call
 //! cannot overtake each other. The driver never waits for anything but its inbox.
 
+mod certificates;
 mod config;
 mod directory;
 mod driver;
 mod metrics;
 mod others;
+mod short_lived;
 mod slots;
 mod sockets;
 mod start;
 mod store;
-mod tcp;
+mod streams;
 mod udp;
 mod warnings;
 
+pub use certificates::CertificateFiles;
 pub use config::Config;
 pub use start::start;

@@ -45,7 +45,11 @@ impl RegistrarMetrics {
             registry.register("transactions", "Live transactions by side", self.transactions.clone());
             registry.register("bindings", "Bindings in memory", self.bindings.clone());
             registry.register("forwards_pending", "Relayed requests without final answer", self.calls_pending.clone());
-            registry.register("tcp_connections", "Open TCP connections", self.connections.clone());
+            registry.register(
+                "connections",
+                "Open connections of phones (TCP, TLS, WebSocket)",
+                self.connections.clone(),
+            );
         });
     }
 

@@ -10,19 +10,22 @@ use anyhow::Context;
 use ringdown_redis_store::{RedisOptions, RedisPool, StoreMetrics};
 use ringdown_registrar_core::digest::NonceKey;
 use ringdown_registrar_core::edge::{Edge, HostPort, MAX_TRANSACTIONS, Settings};
+use ringdown_registrar_core::flow::Transport;
 use ringdown_service::{Life, entropy};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::Config;
+use crate::certificates::{CertificateFiles, CertificateKeeper, Certificates};
 use crate::directory::Follower;
 use crate::driver::{Driver, INBOX};
 use crate::metrics::RegistrarMetrics;
 use crate::others::Others;
+use crate::short_lived::ShortLivedFollower;
 use crate::slots::Slots;
 use crate::sockets::SipSocket;
 use crate::store::Store;
-use crate::tcp::{self, Connections};
+use crate::streams::{self, Connections};
 use crate::udp;
 
 /// Binds every listener, then starts the driver, the readers, the store and the configuration watch.
@@ -32,10 +35,7 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
         let socket = life.bind_udp("RINGDOWN_REGISTRAR_UDP_LISTEN", *address).await?;
         sockets.push(Arc::new(SipSocket::new(socket).context("asking for the addresses that datagrams reach")?));
     }
-    let mut listeners = Vec::new();
-    for address in &config.tcp {
-        listeners.push(life.bind_tcp("RINGDOWN_REGISTRAR_TCP_LISTEN", *address).await?);
-    }
+    let listeners = listeners(&config, &life).await?;
     let settings = settings(&config, &sockets, &listeners, &life)?;
     let holder = settings.holder.clone();
     let edge = Edge::new(settings);
@@ -46,6 +46,8 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     let (inbox, inputs) = mpsc::channel(INBOX);
     let store = Store::start(&pool, &inbox, &holder, &life);
     let follower = Follower::new(pool.clone(), inbox.clone(), &life);
+    let short_lived = ShortLivedFollower::new(pool.clone(), inbox.clone(), follower.tenants(), &life);
+    life.spawn("browsers-credentials", short_lived.follow());
     let others = Others::new(pool, store.clone(), holder, follower.tenants(), &life);
     life.spawn("other-registrars", others.follow());
     life.spawn("configuration", follower.follow());
@@ -67,15 +69,43 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         slots: Slots::new(config.connections, config.connections_per_source),
         unproved_limit: config.unproved,
+        proxies: config.proxies.clone(),
+        certificates: config.certificate.clone().map(|files| certificates(files, &life)),
         numbers: Arc::new(AtomicU64::new(1)),
         life: life.clone(),
     };
-    for listener in listeners {
-        life.spawn("sip-tcp-listener", tcp::accept(listener, connections.clone()));
+    for (transport, listener) in listeners {
+        life.spawn("sip-listener", streams::accept(listener, transport, connections.clone()));
     }
     let driver = Driver::new(edge, sockets, connections.slots.clone(), store, metrics, &life);
     life.spawn("sip", driver.drive(inputs));
     Ok(())
+}
+
+/// Opens the ports of all kinds of streams.
+async fn listeners(config: &Config, life: &Life) -> anyhow::Result<Vec<(Transport, TcpListener)>> {
+    let plain = [
+        (Transport::Tcp, "RINGDOWN_REGISTRAR_TCP_LISTEN", &config.tcp),
+        (Transport::Ws, "RINGDOWN_REGISTRAR_WS_LISTEN", &config.ws),
+    ];
+    let encrypted = [
+        (Transport::Tls, "RINGDOWN_REGISTRAR_TLS_LISTEN", &config.tls),
+        (Transport::Wss, "RINGDOWN_REGISTRAR_WSS_LISTEN", &config.wss),
+    ];
+    let encrypted = encrypted.into_iter().filter(|_| config.certificate.is_some());
+    let mut listeners = Vec::new();
+    for (transport, variable, addresses) in plain.into_iter().chain(encrypted) {
+        for address in addresses {
+            listeners.push((transport, life.bind_tcp(variable, *address).await?));
+        }
+    }
+    Ok(listeners)
+}
+
+fn certificates(files: CertificateFiles, life: &Life) -> Certificates {
+    let (keeper, certificates) = CertificateKeeper::new(files);
+    life.spawn("certificates", keeper.follow(life.shutdown()));
+    certificates
 }
 
 fn redis_pool(config: &Config, life: &Life) -> anyhow::Result<RedisPool> {
@@ -91,12 +121,13 @@ fn redis_pool(config: &Config, life: &Life) -> anyhow::Result<RedisPool> {
 fn settings(
     config: &Config,
     sockets: &[Arc<SipSocket>],
-    listeners: &[TcpListener],
+    listeners: &[(Transport, TcpListener)],
     life: &Life,
 ) -> anyhow::Result<Settings> {
     let udp = sockets.iter().map(|socket| socket.bound()).collect::<Vec<_>>();
-    let tcp = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let all = || udp.iter().chain(&tcp).copied();
+    let bound = |(transport, listener): &(Transport, TcpListener)| Ok((*transport, listener.local_addr()?));
+    let streams = listeners.iter().map(bound).collect::<std::io::Result<Vec<_>>>()?;
+    let all = || udp.iter().copied().chain(streams.iter().map(|(_, address)| *address));
     let place = |address: SocketAddr| HostPort {
         host: config.advertise.clone().unwrap_or_else(|| written(reachable_address(address.ip()))),
         port: address.port(),
@@ -110,7 +141,8 @@ fn settings(
     Ok(Settings {
         advertise: config.advertise.clone(),
         udp: udp.iter().copied().map(place).collect(),
-        tcp: tcp.first().copied().map(place),
+        // The first of each kind: a map keeps the last.
+        streams: streams.iter().rev().map(|(transport, address)| (*transport, place(*address))).collect(),
         aliases,
         any_address_ports,
         nodes: config.nodes.clone(),

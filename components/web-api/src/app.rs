@@ -59,6 +59,8 @@ pub struct Settings {
     pub quotas: Quotas,
     /// Where clients reach the notifier.
     pub websocket_url: String,
+    /// Where browsers' phones reach the registrar, best first.
+    pub phone_urls: Vec<String>,
 }
 
 /// A handle to the parts; cheap to clone.

@@ -28,6 +28,8 @@ pub struct Config {
     pub objects: ringdown_object_files::Settings,
     /// Where clients reach the notifier.
     pub websocket_url: Url,
+    /// Where browsers' phones reach the registrar, best first.
+    pub phone_urls: Vec<Url>,
     /// The first administrator's password, for `init-admin`.
     pub admin_password: Option<Secret>,
 }
@@ -68,6 +70,11 @@ impl Config {
             .about("Where clients reach the notifier's WebSocket, as `GET /api/v1/websocket` tells them.")
             .read();
         let objects = ringdown_object_files::read(env);
+        let phone_urls = env
+            .urls("RINGDOWN_WEB_API_PHONE_URLS", &["wss", "ws"])
+            .default("ws://127.0.0.1:8088")
+            .about("Where browsers' phones reach the registrar's WebSockets, best first; told with their credentials.")
+            .read();
         let admin_password = env
             .secret("RINGDOWN_ADMIN_PASSWORD")
             .about("The first administrator's password; read by `ringdown-web-api init-admin` only.")
@@ -82,6 +89,7 @@ impl Config {
             quotas: quotas?,
             websocket_url: websocket_url?,
             objects: objects?,
+            phone_urls: phone_urls?,
             admin_password: admin_password?,
         })
     }

@@ -58,6 +58,7 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
             apply_wait: config.apply_wait,
             quotas: config.quotas,
             websocket_url: config.websocket_url.expose().to_owned(),
+            phone_urls: config.phone_urls.iter().map(|url| url.expose().to_owned()).collect(),
         },
     });
     let shutdown = life.shutdown();

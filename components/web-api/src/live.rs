@@ -6,6 +6,7 @@ pub mod calls;
 pub mod commands;
 pub mod figures;
 pub mod interactions;
+pub mod phone_credentials;
 pub mod provisioning;
 pub mod reader;
 pub mod views;

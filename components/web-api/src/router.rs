@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::sessions;
-use crate::live::{acd, agents as live_agents, calls, interactions, provisioning, websocket};
+use crate::live::{acd, agents as live_agents, calls, interactions, phone_credentials, provisioning, websocket};
 use crate::problem::Problem;
 use crate::resources::{agents, outbound_routes, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
 use crate::{answers, openapi, quotas, recordings};
@@ -81,6 +81,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(live_agents::get_status, live_agents::put_status))
         .routes(routes!(live_agents::finish_wrap_up))
         .routes(routes!(live_agents::list_live_agents))
+        .routes(routes!(phone_credentials::create_phone_credentials))
         .routes(routes!(acd::get_acd, acd::put_acd))
         .routes(routes!(acd::list_live_queues))
         .routes(routes!(acd::get_live_queue))

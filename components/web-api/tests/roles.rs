@@ -63,7 +63,8 @@ const NEEDS: [(&str, &str); 51] = [
     ("patch_queue", "administer"),
     ("patch_route", "administer"),
 ];
-const FURTHER_NEEDS: [(&str, &str); 10] = [
+const FURTHER_NEEDS: [(&str, &str); 11] = [
+    ("create_phone_credentials", "own"),
     ("get_websocket", "session"),
     ("list_quotas", "supervise"),
     ("patch_skill", "administer"),

@@ -110,6 +110,7 @@ impl CallCentre {
         let mut registrar_daemon = daemon("registrar")?
             .env("RINGDOWN_REGISTRAR_UDP_LISTEN", registrar.to_string())
             .env("RINGDOWN_REGISTRAR_TCP_LISTEN", registrar.to_string())
+            .env("RINGDOWN_REGISTRAR_WS_LISTEN", free_address().to_string())
             .env("RINGDOWN_ASTERISK_SIP", trunk.to_string())
             // Debian 12's baresip cannot choose between two challenges.
             .env("RINGDOWN_SIP_DIGEST", "md5")

@@ -93,7 +93,8 @@ pub fn describe(
         "notifier" => builder.admin("RINGDOWN_NOTIFIER_LISTEN", free_address()),
         "registrar" => builder
             .env("RINGDOWN_REGISTRAR_UDP_LISTEN", sip.to_string())
-            .env("RINGDOWN_REGISTRAR_TCP_LISTEN", sip.to_string()),
+            .env("RINGDOWN_REGISTRAR_TCP_LISTEN", sip.to_string())
+            .env("RINGDOWN_REGISTRAR_WS_LISTEN", free_address().to_string()),
         _ => builder.env("RINGDOWN_ACD_DUTIES", "router"),
     })
 }

@@ -377,6 +377,7 @@ async fn an_occupied_port_is_named() {
             ("RINGDOWN_PROVISIONER_DUTIES", "compile".to_owned(), "provisioner"),
             ("RINGDOWN_ACD_DUTIES", "router".to_owned(), "acd"),
             ("RINGDOWN_REGISTRAR_UDP_LISTEN", "127.0.0.1:0".to_owned(), "registrar"),
+            ("RINGDOWN_REGISTRAR_WS_LISTEN", free_address().to_string(), "registrar"),
             ("RINGDOWN_ADMIN_ADDRESS", free_address().to_string(), "registrar"),
         ];
         variables.extend(

@@ -78,7 +78,7 @@ fn look(root: &InteractionRecord, core: &Router, config: &CompiledConfig) -> Wan
 
 /// The address of record of an agent's phone.
 fn address(config: &CompiledConfig, agent: AgentId) -> Option<String> {
-    let user = config.agents.get(&agent).and_then(|agent| agent.sip_user.clone())?;
+    let user = config.agents.get(&agent)?.phone_user();
     Some(format!("{user}@{}", config.meta.realm))
 }
 

@@ -39,7 +39,7 @@ impl Family {
 
 /// The address of record of an agent's phone.
 fn address(config: &CompiledConfig, agent: AgentId) -> Option<String> {
-    let user = config.agents.get(&agent)?.sip_user.as_ref()?;
+    let user = config.agents.get(&agent)?.phone_user();
     Some(format!("{user}@{}", config.meta.realm))
 }
 

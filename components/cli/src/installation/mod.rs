@@ -4,6 +4,7 @@
 //! ```text
 //! <data>/installation.json   ports and names, decided once
 //!        secrets/            one secret per file, 0600, made once
+//!        tls/                what phones on TLS and WSS are shown: sip.crt, sip.key
 //!        run/                lock, what the supervisor runs
 //!        log/                ringdown.log: what everything says, with the name in front
 //!        redis/ postgres/    the servers' data
@@ -11,6 +12,7 @@
 //! ```
 
 mod atomic;
+mod certificate;
 mod decided;
 mod lock;
 mod ports;

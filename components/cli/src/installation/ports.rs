@@ -27,11 +27,14 @@ pub(crate) enum PortName {
     /// The first of the block.
     Rtp,
     Sip,
+    SipTls,
+    SipWs,
+    SipWss,
     WebApi,
 }
 
 impl PortName {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::AcdAdmin,
         Self::AcdAri,
         Self::AsteriskHttp,
@@ -43,6 +46,9 @@ impl PortName {
         Self::RegistrarAdmin,
         Self::Rtp,
         Self::Sip,
+        Self::SipTls,
+        Self::SipWs,
+        Self::SipWss,
         Self::WebApi,
     ];
 
@@ -60,6 +66,9 @@ impl PortName {
             Self::RegistrarAdmin => "registrar-admin",
             Self::Rtp => "rtp",
             Self::Sip => "sip",
+            Self::SipTls => "sip-tls",
+            Self::SipWs => "sip-ws",
+            Self::SipWss => "sip-wss",
             Self::WebApi => "web-api",
         }
     }
@@ -79,6 +88,9 @@ impl PortName {
             Self::RegistrarAdmin => 8003,
             Self::Rtp => 16_000,
             Self::Sip => 5060,
+            Self::SipTls => 5061,
+            Self::SipWs => 8088,
+            Self::SipWss => 8089,
             Self::WebApi => 8000,
         }
     }

@@ -67,8 +67,13 @@ fn web_api(installation: &Installation, programs: &Path) -> anyhow::Result<Child
     let child =
         postgres_variables(installation)?.into_iter().fold(child, |child, (name, value)| child.env(name, value));
     let notifier = installation.ports().loopback(PortName::Notifier);
+    let phones =
+        |scheme: &str, host: &str, name: PortName| format!("{scheme}://{host}:{}", installation.ports().of(name));
+    let address = installation.address().to_string();
+    let phones = [phones("wss", &address, PortName::SipWss), phones("ws", "127.0.0.1", PortName::SipWs)].join(",");
     Ok(child
         .env("RINGDOWN_OBJECT_STORE", objects(installation))
+        .env("RINGDOWN_WEB_API_PHONE_URLS", phones)
         .env("RINGDOWN_WEB_API_LISTEN", installation.ports().loopback(PortName::WebApi).to_string())
         .env("RINGDOWN_WEB_API_WEBSOCKET_URL", format!("ws://{notifier}/ws")))
 }
@@ -100,8 +105,15 @@ fn registrar(installation: &Installation, programs: &Path) -> anyhow::Result<Chi
     let ports = installation.ports();
     installation.secrets().make(SecretName::SipNonceKey)?;
     let everywhere = format!("0.0.0.0:{}", ports.of(PortName::Sip));
+    let at = |name: PortName| format!("0.0.0.0:{}", ports.of(name));
+    let certificate = installation.certificate()?;
     let child = daemon(installation, programs, "registrar", Stage::Work)?;
     Ok(child
+        .env("RINGDOWN_REGISTRAR_TLS_LISTEN", at(PortName::SipTls))
+        .env("RINGDOWN_REGISTRAR_WS_LISTEN", at(PortName::SipWs))
+        .env("RINGDOWN_REGISTRAR_WSS_LISTEN", at(PortName::SipWss))
+        .env("RINGDOWN_REGISTRAR_TLS_CERTIFICATE", certificate.certificate)
+        .env("RINGDOWN_REGISTRAR_TLS_KEY", certificate.key)
         .env("RINGDOWN_ADMIN_ADDRESS", ports.loopback(PortName::RegistrarAdmin).to_string())
         .env("RINGDOWN_REGISTRAR_UDP_LISTEN", &everywhere)
         .env("RINGDOWN_REGISTRAR_TCP_LISTEN", &everywhere)

@@ -60,6 +60,15 @@ pub struct AgentConfig {
     pub sip_user: Option<String>,
 }
 
+impl AgentConfig {
+    /// The user under which the agent's phones register: the configured one, or for an agent who has a browser's phone only,
+    /// the agent's id.
+    #[must_use]
+    pub fn phone_user(&self) -> String {
+        self.sip_user.clone().unwrap_or_else(|| self.id.to_string())
+    }
+}
+
 /// How a queue treats its interactions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueRules {
@@ -207,5 +216,23 @@ pub struct SipCredential {
 impl std::fmt::Debug for SipCredential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SipCredential").field("user", &self.user).field("agent", &self.agent).finish_non_exhaustive()
+    }
+}
+
+/// A short-lived credential of the phone in an agent's browser: web-api writes it, the registrar reads it. Never a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhoneCredential {
+    /// As [`SipCredential::ha1_md5`].
+    pub ha1_md5: String,
+    /// As [`SipCredential::ha1_sha256`].
+    pub ha1_sha256: String,
+    /// UTC milliseconds; worth nothing from then on.
+    pub expires_at_ms: u64,
+}
+
+/// As good as a password for digest: stays out of logs.
+impl std::fmt::Debug for PhoneCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PhoneCredential").field("expires_at_ms", &self.expires_at_ms).finish_non_exhaustive()
     }
 }

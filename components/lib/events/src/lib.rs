@@ -16,8 +16,8 @@ mod voice;
 
 pub use command::{Command, CommandEnvelope, ConsultEnd, NewCall, NewInteraction, SupervisionMode, Target};
 pub use config::{
-    AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, OutboundRouteConfig, QueueConfig, QueueRules, RouteConfig,
-    SipCredential, TrunkConfig,
+    AfterNoAnswer, AgentConfig, CompiledConfig, ConfigMeta, OutboundRouteConfig, PhoneCredential, QueueConfig,
+    QueueRules, RouteConfig, SipCredential, TrunkConfig,
 };
 pub use decision::{CandidateAgent, CandidateInteraction, Decision, MAX_CANDIDATES, Trigger};
 pub use journal::{JournalEntry, JournalEvent};

@@ -284,6 +284,32 @@ pub fn tenant_of_location_changed(channel: &str) -> Option<TenantId> {
     channel.strip_prefix('{')?.strip_suffix(LOCATION_CHANGED)?.strip_suffix('}')?.parse().ok()
 }
 
+/// Short-lived credentials of a user's browser phones, by id (hash).
+#[must_use]
+pub fn phone_credentials(tenant: TenantId, user: &str) -> String {
+    format!("{{{tenant}}}:phone-credentials:{user}")
+}
+
+/// The channel that carries the users whose short-lived credentials changed.
+#[must_use]
+pub fn phone_credentials_changed(tenant: TenantId) -> String {
+    format!("{{{tenant}}}{PHONE_CREDENTIALS_CHANGED}")
+}
+
+const PHONE_CREDENTIALS_CHANGED: &str = ":phone-credentials-changed";
+
+/// The pattern of [`phone_credentials_changed`] of all tenants.
+#[must_use]
+pub fn phone_credentials_changed_pattern() -> String {
+    format!("{{*}}{PHONE_CREDENTIALS_CHANGED}")
+}
+
+/// Whose channel this is, when it is one of [`phone_credentials_changed`].
+#[must_use]
+pub fn tenant_of_phone_credentials_changed(channel: &str) -> Option<TenantId> {
+    channel.strip_prefix('{')?.strip_suffix(PHONE_CREDENTIALS_CHANGED)?.strip_suffix('}')?.parse().ok()
+}
+
 /// A log-in session by the hexadecimal SHA-256 of its token.
 #[must_use]
 pub fn session(token_sha256: &str) -> String {

@@ -1,6 +1,6 @@
 //! What the hot paths cost: reading a message, deciding a registration, relaying a call.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use divan::Bencher;
 use ringdown_domain::TenantId;
@@ -85,7 +85,7 @@ fn edge() -> Edge {
     let mut edge = Edge::new(Settings {
         advertise: None,
         udp: vec![place],
-        tcp: None,
+        streams: BTreeMap::new(),
         aliases: BTreeSet::new(),
         any_address_ports: BTreeSet::new(),
         nodes: vec!["127.0.0.1:5070".parse().expect("an address")],
@@ -100,7 +100,7 @@ fn edge() -> Edge {
     });
     let parts: [&[u8]; 3] = [b"100", b"rd.test", b"secret"];
     let ha1 = Ha1 { md5: Algorithm::Md5.hash(&parts), sha256: Algorithm::Sha256.hash(&parts) };
-    let realm = Realm { tenant: TenantId::from_parts(1, &[1; 10]), users: [("100".to_owned(), ha1)].into() };
+    let realm = Realm { tenant: TenantId::from_parts(1, &[1; 10]), users: [("100".to_owned(), Some(ha1))].into() };
     edge.set_directory(Directory { realms: [("rd.test".to_owned(), realm)].into(), loaded: true });
     edge
 }

@@ -9,28 +9,44 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// What carries the messages of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// Datagrams.
     Udp,
     /// A stream that the peer opened.
     Tcp,
+    /// The same, encrypted.
+    Tls,
+    /// A WebSocket that a browser opened (RFC 7118).
+    Ws,
+    /// The same, encrypted.
+    Wss,
 }
 
 impl Transport {
-    /// As it is written in Via (RFC 3261 20.42).
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    /// As it is written in Via (RFC 3261 20.42, RFC 7118 5.2).
     pub fn in_via(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
         }
     }
 
-    /// The URI parameter that asks for it; empty for UDP, which is what a URI without one means (RFC 3263 4.1).
+    /// The URI parameter that asks for it; empty for UDP, which is what a URI without one means (RFC 3263 4.1). There is
+    /// one for WebSockets, encrypted or not (RFC 7118 5.3).
     pub fn uri_parameter(self) -> &'static str {
         match self {
             Self::Udp => "",
             Self::Tcp => ";transport=tcp",
+            Self::Tls => ";transport=tls",
+            Self::Ws | Self::Wss => ";transport=ws",
         }
     }
 
@@ -38,7 +54,34 @@ impl Transport {
     pub fn is_reliable(self) -> bool {
         match self {
             Self::Udp => false,
-            Self::Tcp => true,
+            Self::Tcp | Self::Tls | Self::Ws | Self::Wss => true,
+        }
+    }
+
+    /// True for a browser: its media is WebRTC (DTLS-SRTP and ICE), which Asterisk's RTP is not.
+    pub fn is_web(self) -> bool {
+        match self {
+            Self::Udp | Self::Tcp | Self::Tls => false,
+            Self::Ws | Self::Wss => true,
+        }
+    }
+
+    /// True when nobody on the way can read along.
+    pub fn is_encrypted(self) -> bool {
+        match self {
+            Self::Udp | Self::Tcp | Self::Ws => false,
+            Self::Tls | Self::Wss => true,
+        }
+    }
+
+    /// A name for logs, metrics and people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
     }
 }
@@ -65,8 +108,13 @@ impl Flow {
     }
 
     /// A stream that the peer opened.
+    pub fn stream(transport: Transport, connection: u64, peer: SocketAddr) -> Self {
+        Self { transport, link: connection, peer, local: None }
+    }
+
+    /// A stream without encryption.
     pub fn tcp(connection: u64, peer: SocketAddr) -> Self {
-        Self { transport: Transport::Tcp, link: connection, peer, local: None }
+        Self::stream(Transport::Tcp, connection, peer)
     }
 
     /// The same with the address of ours that the peer reached.
@@ -84,52 +132,45 @@ impl Flow {
     pub fn connection(&self) -> Option<u64> {
         match self.transport {
             Transport::Udp => None,
-            Transport::Tcp => Some(self.link),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => Some(self.link),
         }
     }
 }
 
-/// A flow as it is stored in a binding: readable by versions that know no `local`, and reading what they wrote.
+/// A flow as it is stored in a binding: readable by versions that know no `local`, and reading what they wrote. Datagrams
+/// have a `socket`, streams a `connection`.
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "transport", rename_all = "snake_case")]
-enum FlowRecord {
-    Udp {
-        socket: u16,
-        peer: SocketAddr,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        local: Option<SocketAddr>,
-    },
-    Tcp {
-        connection: u64,
-        peer: SocketAddr,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        local: Option<SocketAddr>,
-    },
+struct FlowRecord {
+    transport: Transport,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    socket: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection: Option<u64>,
+    peer: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    local: Option<SocketAddr>,
 }
 
 impl From<FlowRecord> for Flow {
     fn from(record: FlowRecord) -> Self {
-        match record {
-            FlowRecord::Udp { socket, peer, local } => Self { local, ..Self::udp(socket.into(), peer) },
-            FlowRecord::Tcp { connection, peer, local } => Self { local, ..Self::tcp(connection, peer) },
-        }
+        let FlowRecord { transport, socket, connection, peer, local } = record;
+        // A stream without its number is one that is gone: no connection is ever numbered 0.
+        Self { transport, link: socket.or(connection).unwrap_or(0), peer, local }
     }
 }
 
 impl From<Flow> for FlowRecord {
     fn from(flow: Flow) -> Self {
+        let connection = flow.connection();
         let Flow { transport, link, peer, local } = flow;
-        match transport {
-            // There are as many sockets as addresses in a variable: far fewer than 65,536.
-            Transport::Udp => Self::Udp { socket: u16::try_from(link).unwrap_or(0), peer, local },
-            Transport::Tcp => Self::Tcp { connection: link, peer, local },
-        }
+        let socket = if connection.is_none() { Some(link) } else { None };
+        Self { transport, socket, connection, peer, local }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Flow;
+    use super::{Flow, Transport};
 
     /// What versions before this one stored and expect (rolling upgrade).
     #[test]
@@ -144,5 +185,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Flow>(&text).expect("readable"), reached);
         let tcp = r#"{"transport":"tcp","connection":7,"peer":"10.0.0.5:5062"}"#;
         assert_eq!(serde_json::from_str::<Flow>(tcp).expect("readable").connection(), Some(7));
+        let web = r#"{"transport":"wss","connection":9,"peer":"10.0.0.5:5062"}"#;
+        let flow: Flow = serde_json::from_str(web).expect("readable");
+        assert_eq!(flow, Flow::stream(Transport::Wss, 9, "10.0.0.5:5062".parse().expect("an address")));
+        assert_eq!(serde_json::to_string(&flow).expect("writable"), web);
     }
 }

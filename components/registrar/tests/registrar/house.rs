@@ -3,20 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use ringdown_domain::{AgentId, TenantId, TimestampMs};
 use ringdown_env_config::Url;
 use ringdown_events::{CompiledConfig, ConfigMeta, SipCredential};
 use ringdown_redis_store::{ConfigWriter, RedisOptions, RedisPool, Retry, StoreMetrics, keys, redis};
-use ringdown_registrar::{Config, start};
+use ringdown_registrar::{CertificateFiles, Config, start};
 use ringdown_registrar_core::digest::Algorithm;
 use ringdown_registrar_core::edge::Outgoing;
 use ringdown_registrar_core::message::{FieldName, Message};
 use ringdown_service::{Clock, Life};
-use ringdown_test_support::{PrivateRedis, RedisOptions as PrivateRedisOptions, free_port, wait_until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ringdown_test_support::{Folder, PrivateRedis, RedisOptions as PrivateRedisOptions, free_port, wait_until};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, DigitallySignedStruct};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message as WebMessage;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) const REALM: &str = "rd.test";
@@ -29,6 +37,8 @@ pub(crate) struct House {
     pub(crate) sip: SocketAddr,
     pub(crate) node: SocketAddr,
     pub(crate) tenant: TenantId,
+    /// Holds the certificate.
+    _folder: Folder,
 }
 
 impl House {
@@ -38,6 +48,16 @@ impl House {
 
     /// One that listens on this address; `sip` is where it is reached on the loopback interface.
     pub(crate) async fn build_on(listen: IpAddr, algorithms: &[Algorithm]) -> Self {
+        Self::build_with(listen, Vec::new(), algorithms).await
+    }
+
+    /// One behind these load balancers.
+    pub(crate) async fn build_behind(proxies: &[&str], algorithms: &[Algorithm]) -> Self {
+        let proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
+        Self::build_with([127, 0, 0, 1].into(), proxies, algorithms).await
+    }
+
+    async fn build_with(listen: IpAddr, proxies: Vec<IpAddr>, algorithms: &[Algorithm]) -> Self {
         let redis = PrivateRedis::start(PrivateRedisOptions::default()).await.unwrap();
         let pool = RedisPool::new(RedisOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
         let tenant = TenantId::from_parts(7, &[7; 10]);
@@ -47,9 +67,15 @@ impl House {
         writer.flip(&compiled, None).await.unwrap();
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (sip, node) = (local(free_port()), local(free_port()));
+        let folder = Folder::new("registrar").unwrap();
         let config = Config {
             udp: vec![SocketAddr::new(listen, sip.port())],
             tcp: vec![SocketAddr::new(listen, sip.port())],
+            tls: vec![local(free_port())],
+            ws: vec![local(free_port())],
+            wss: vec![local(free_port())],
+            certificate: Some(certify(folder.path()).await),
+            proxies,
             advertise: None,
             nodes: vec![node],
             redis: Url::parse(&redis.url(), &["redis"]).unwrap(),
@@ -64,7 +90,7 @@ impl House {
         };
         let life = Life::detached("registrar", Clock::system());
         start(config.clone(), life.clone()).await.unwrap();
-        let house = Self { redis, pool, life, config, sip, node, tenant };
+        let house = Self { redis, pool, life, config, sip, node, tenant, _folder: folder };
         house.wait_serving().await;
         house
     }
@@ -121,9 +147,13 @@ pub(crate) fn scenario(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(name)
 }
 
+trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Bytes for S {}
+
 enum Wire {
     Udp(UdpSocket),
-    Tcp(tokio::sync::Mutex<TcpStream>),
+    Stream(&'static str, tokio::sync::Mutex<Box<dyn Bytes>>),
+    Web(&'static str, Box<tokio::sync::Mutex<WebSocketStream<Box<dyn Bytes>>>>),
 }
 
 /// One end of SIP: a phone, or an Asterisk node when it is bound to the node's address.
@@ -157,15 +187,43 @@ impl Phone {
     }
 
     pub(crate) async fn tcp(registrar: SocketAddr) -> Self {
-        let stream = TcpStream::connect(registrar).await.unwrap();
+        Self::over_stream(TcpStream::connect(registrar).await.unwrap(), registrar)
+    }
+
+    /// The same over this connection.
+    pub(crate) fn over_stream(stream: TcpStream, registrar: SocketAddr) -> Self {
         let address = stream.local_addr().unwrap();
-        Self { wire: Wire::Tcp(stream.into()), address, registrar }
+        Self { wire: Wire::Stream("TCP", tokio::sync::Mutex::new(Box::new(stream))), address, registrar }
+    }
+
+    /// Over TLS, whatever certificate is shown.
+    pub(crate) async fn tls(house: &House) -> Self {
+        let registrar = house.config.tls[0];
+        let (stream, address) = encrypted(registrar).await;
+        Self { wire: Wire::Stream("TLS", tokio::sync::Mutex::new(stream)), address, registrar }
+    }
+
+    /// A browser's phone, without encryption or with it.
+    pub(crate) async fn web(house: &House, transport: &'static str) -> Self {
+        let (stream, address, registrar): (Box<dyn Bytes>, _, _) = if transport == "WSS" {
+            let (stream, address) = encrypted(house.config.wss[0]).await;
+            (stream, address, house.config.wss[0])
+        } else {
+            let stream = TcpStream::connect(house.config.ws[0]).await.unwrap();
+            let address = stream.local_addr().unwrap();
+            (Box::new(stream), address, house.config.ws[0])
+        };
+        let mut request = format!("ws://{registrar}/").into_client_request().unwrap();
+        request.headers_mut().insert("Sec-WebSocket-Protocol", "sip".parse().unwrap());
+        let (socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "sip");
+        Self { wire: Wire::Web(transport, Box::new(tokio::sync::Mutex::new(socket))), address, registrar }
     }
 
     pub(crate) fn transport(&self) -> &'static str {
         match self.wire {
             Wire::Udp(_) => "UDP",
-            Wire::Tcp(_) => "TCP",
+            Wire::Stream(transport, _) | Wire::Web(transport, _) => transport,
         }
     }
 
@@ -179,7 +237,15 @@ impl Phone {
                 };
                 sent.unwrap();
             }
-            Wire::Tcp(stream) => stream.lock().await.write_all(bytes).await.unwrap(),
+            Wire::Stream(_, stream) => {
+                let mut stream = stream.lock().await;
+                stream.write_all(bytes).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            Wire::Web(_, socket) => {
+                let text = String::from_utf8(bytes.to_vec()).unwrap();
+                socket.lock().await.send(WebMessage::text(text)).await.unwrap();
+            }
         }
     }
 
@@ -190,7 +256,12 @@ impl Phone {
             match &self.wire {
                 Wire::Udp(socket) => socket.recv(&mut buffer).await.unwrap(),
                 // Test traffic is one small message at a time, which loopback does not split.
-                Wire::Tcp(stream) => stream.lock().await.read(&mut buffer).await.unwrap(),
+                Wire::Stream(_, stream) => stream.lock().await.read(&mut buffer).await.unwrap(),
+                Wire::Web(_, socket) => {
+                    let message = socket.lock().await.next().await.unwrap().unwrap().into_data();
+                    buffer[..message.len()].copy_from_slice(&message);
+                    message.len()
+                }
             }
         };
         let length = tokio::time::timeout(limit, read).await.ok()?;
@@ -240,6 +311,13 @@ impl Phone {
         self.exchange(&self.register_text(user, cseq + 1, &format!("{line}{more}"))).await.unwrap()
     }
 
+    /// The same with this password.
+    pub(crate) async fn register_as(&self, user: &str, cseq: u32, algorithm: Algorithm, password: &str) -> Message {
+        let challenge = self.exchange(&self.register_text(user, cseq, "")).await.unwrap();
+        let line = authorization_as(&challenge, algorithm, user, "REGISTER", password);
+        self.exchange(&self.register_text(user, cseq + 1, &line)).await.unwrap()
+    }
+
     /// REGISTER that only asks what is bound (RFC 3261 10.2.3).
     pub(crate) async fn query(&self, user: &str, algorithm: Algorithm) -> Message {
         let text = |cseq: u32, more: &str| {
@@ -257,12 +335,99 @@ impl Phone {
     }
 }
 
+/// A client that takes any certificate: what it is called is not what these tests are about.
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+async fn encrypted(registrar: SocketAddr) -> (Box<dyn Bytes>, SocketAddr) {
+    let stream = TcpStream::connect(registrar).await.unwrap();
+    let address = stream.local_addr().unwrap();
+    let (stream, _) = handshake(stream).await;
+    (stream, address)
+}
+
+/// The stream, and the certificate that was shown.
+async fn handshake(stream: TcpStream) -> (Box<dyn Bytes>, Vec<u8>) {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let config = builder
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(ServerName::try_from("rd.test").unwrap(), stream).await.unwrap();
+    let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    (Box::new(stream), shown)
+}
+
+/// The certificate that a port shows now.
+pub(crate) async fn shown_certificate(registrar: SocketAddr) -> Vec<u8> {
+    handshake(TcpStream::connect(registrar).await.unwrap()).await.1
+}
+
+/// Makes a certificate and its key.
+pub(crate) async fn certify(folder: &std::path::Path) -> CertificateFiles {
+    let files = CertificateFiles { certificate: folder.join("sip.crt"), key: folder.join("sip.key") };
+    let done = tokio::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=rd.test", "-keyout"])
+        .arg(&files.key)
+        .arg("-out")
+        .arg(&files.certificate)
+        .output()
+        .await
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    files
+}
+
 pub(crate) fn authorization(challenge: &Message, algorithm: Algorithm, user: &str, method: &str) -> String {
+    authorization_as(challenge, algorithm, user, method, "secret")
+}
+
+fn authorization_as(challenge: &Message, algorithm: Algorithm, user: &str, method: &str, password: &str) -> String {
     let text = String::from_utf8_lossy(challenge.bytes()).into_owned();
     let wanted = format!("algorithm={}", algorithm.name());
     let line = text.lines().find(|line| line.contains(&wanted)).expect("the algorithm is offered");
     let nonce = line.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
-    let first = algorithm.hash(&[user.as_bytes(), REALM.as_bytes(), b"secret"]);
+    let first = algorithm.hash(&[user.as_bytes(), REALM.as_bytes(), password.as_bytes()]);
     let second = algorithm.hash(&[method.as_bytes(), b"sip:rd.test"]);
     let parts = [first.as_bytes(), nonce.as_bytes(), b"00000001", b"cn", b"auth", second.as_bytes()];
     let response = algorithm.hash(&parts);

@@ -7,6 +7,7 @@ mod multihomed;
 mod others;
 mod peers;
 mod store;
+mod transports;
 
 use std::time::Duration;
 

@@ -27,6 +27,7 @@ impl Second {
         let (sip, node) = (local(free_port()), local(free_port()));
         let mut config = house.config.clone();
         (config.udp, config.tcp, config.nodes) = (vec![sip], vec![sip], vec![node]);
+        (config.tls, config.ws, config.wss) = (Vec::new(), Vec::new(), Vec::new());
         let life = Life::detached("registrar", Clock::system());
         start(config, life.clone()).await.unwrap();
         let second = Self { life, sip, node: Phone::udp_at(node, sip).await, calls: 0.into() };

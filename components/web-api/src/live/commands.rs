@@ -58,6 +58,15 @@ impl Request {
         }
     }
 
+    /// The identity of the credentials this request makes: a repeat replaces those of the first try.
+    #[must_use]
+    pub fn credentials_id<N>(&self, app: &App, scope: &InTenant<N>) -> Uuid {
+        match &self.key {
+            Some(key) => self.derive("credentials", scope, key, &[]),
+            None => app.new_uuid(),
+        }
+    }
+
     fn command_id<N>(
         &self,
         app: &App,

@@ -31,6 +31,9 @@ use subtle::ConstantTimeEq;
 /// library of baresip before 2.0 stops at the first one that is not MD5. They are offered MD5 alone, where it is offered.
 const MD5_ONLY: [&[u8]; 2] = [b"baresip v0.", b"baresip v1."];
 
+/// Most digests that may prove one user: the configured one and those of browsers' phones.
+pub const MAX_PROOFS: usize = 6;
+
 /// What a request's credentials are worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -78,14 +81,20 @@ impl Digest {
         values.into_iter().filter_map(Credentials::parse).find(ours)
     }
 
-    /// What credentials are worth; `stored` is what we hold of their user.
-    pub fn check(&mut self, shown: &Credentials, method: &[u8], now_ms: u64, stored: Option<Ha1>) -> Verdict {
-        // Made for everybody, so that somebody unknown takes as long.
+    /// What credentials are worth; `stored` is what we hold of their user, at most [`MAX_PROOFS`].
+    pub fn check(&mut self, shown: &Credentials, method: &[u8], now_ms: u64, stored: &[Ha1]) -> Verdict {
+        // Made for everybody, and tried as often as a user may have proofs: somebody unknown takes as long as a wrong answer.
         let nobody = self.key.nobody(&shown.user);
-        let known = stored.is_some();
-        let expected = shown.expected(&stored.unwrap_or(nobody), method);
-        let right = bool::from(expected.as_bytes().ct_eq(shown.response.as_bytes()));
-        if !right || !known {
+        let tried = (0..MAX_PROOFS).map(|at| (at < stored.len(), stored.get(at).unwrap_or(&nobody)));
+        let mut right = false;
+        for (known, ha1) in tried {
+            let expected = shown.expected(ha1, method);
+            right = known && bool::from(expected.as_bytes().ct_eq(shown.response.as_bytes()));
+            if right {
+                break;
+            }
+        }
+        if !right {
             return Verdict::Wrong;
         }
         let Some(nonce) = self.key.verify(&shown.realm, &shown.nonce, now_ms) else { return Verdict::Stale };

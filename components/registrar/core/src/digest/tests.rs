@@ -55,7 +55,7 @@ fn credentials(nonce: &str, user: &str, count: u32) -> String {
 fn check(digest: &mut Digest, value: &str, now_ms: u64) -> Option<Verdict> {
     let shown = digest.find([value.as_bytes()], "r")?;
     let stored = (shown.user() == "Mufasa").then(|| mufasa("r"));
-    Some(digest.check(&shown, b"REGISTER", now_ms, stored))
+    Some(digest.check(&shown, b"REGISTER", now_ms, stored.as_slice()))
 }
 
 #[test]

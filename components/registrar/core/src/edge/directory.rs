@@ -11,8 +11,17 @@ use crate::digest::Ha1;
 pub struct Realm {
     /// Whose.
     pub tenant: TenantId,
-    /// Credentials by user name.
-    pub users: BTreeMap<String, Ha1>,
+    /// Users by name, with what is configured for their phones; none for who has a browser's phone only.
+    pub users: BTreeMap<String, Option<Ha1>>,
+}
+
+/// What a browser's phone may use for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShortLived {
+    /// The digests.
+    pub ha1: Ha1,
+    /// UTC milliseconds; worth nothing from then on.
+    pub expires_at_ms: u64,
 }
 
 /// All realms, by lower-case name. Empty means: not known yet.
@@ -30,7 +39,7 @@ impl Directory {
     }
 
     pub(super) fn ha1(&self, realm: &str, user: &str) -> Option<Ha1> {
-        self.realms.get(realm)?.users.get(user).cloned()
+        self.realms.get(realm)?.users.get(user).cloned().flatten()
     }
 
     pub(super) fn knows(&self, realm: &str, user: &str) -> bool {

@@ -39,7 +39,9 @@ impl Edge {
     fn listener(&self, flow: Flow) -> HostPort {
         let known = match flow.transport {
             Transport::Udp => self.socket_for(flow),
-            Transport::Tcp => self.settings.tcp.as_ref().unwrap_or(&self.settings.udp[0]),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                self.settings.streams.get(&flow.transport).unwrap_or(&self.settings.udp[0])
+            }
         };
         if !flow.peer.ip().is_loopback() || !self.settings.any_address_ports.contains(&known.port) {
             return known.clone();

@@ -40,11 +40,11 @@ use std::net::SocketAddr;
 
 use ringdown_domain::TenantId;
 
-pub use directory::{Directory, Realm};
+pub use directory::{Directory, Realm, ShortLived};
 
 use crate::bindings::{Aor, Binding, Change, Locations, Refusal};
-use crate::digest::{Algorithm, Digest, NonceKey};
-use crate::flow::Flow;
+use crate::digest::{Algorithm, Digest, Ha1, MAX_PROOFS, NonceKey};
+use crate::flow::{Flow, Transport};
 use crate::message::Method;
 use crate::strangers::{Buckets, Guesses, Rate};
 use clients::{Client, ClientKey};
@@ -92,8 +92,8 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// Our UDP sockets as others reach them, at least one; [`Flow::link`] counts them.
     pub udp: Vec<HostPort>,
-    /// Our TCP listener as others reach it.
-    pub tcp: Option<HostPort>,
+    /// Our first listener of each kind of stream, as others reach it.
+    pub streams: BTreeMap<Transport, HostPort>,
     /// Everything else that means us in Route and Request-URI.
     pub aliases: BTreeSet<HostPort>,
     /// Ports on which every literal address means us (listeners on 0.0.0.0).
@@ -237,6 +237,8 @@ enum TimerKey {
 pub struct Edge {
     settings: Settings,
     directory: Directory,
+    /// What browsers' phones may use beside what is configured.
+    short_lived: BTreeMap<Aor, Vec<ShortLived>>,
     digest: Digest,
     locations: Locations,
     connections: BTreeSet<u64>,
@@ -270,6 +272,7 @@ impl Edge {
             digest: Digest::new(settings.key.clone(), settings.algorithms.clone()),
             ids: Ids::new(settings.seed),
             directory: Directory::default(),
+            short_lived: BTreeMap::new(),
             locations: Locations::default(),
             connections: BTreeSet::new(),
             proved: BTreeSet::new(),
@@ -295,6 +298,25 @@ impl Edge {
     /// Replaces who exists.
     pub fn set_directory(&mut self, directory: Directory) {
         self.directory = directory;
+    }
+
+    /// Replaces the short-lived credentials of an AOR.
+    pub fn set_short_lived(&mut self, aor: Aor, credentials: Vec<ShortLived>) {
+        if credentials.is_empty() {
+            self.short_lived.remove(&aor);
+        } else {
+            self.short_lived.insert(aor, credentials);
+        }
+    }
+
+    /// What proves a user now: what is configured, and what was issued for a while. Nothing for who does not exist.
+    fn proofs(&self, aor: &Aor, now_ms: u64) -> Vec<Ha1> {
+        if !self.directory.knows(&aor.realm, &aor.user) {
+            return Vec::new();
+        }
+        let issued = self.short_lived.get(aor).map_or(&[][..], Vec::as_slice);
+        let issued = issued.iter().filter(|each| each.expires_at_ms > now_ms).map(|each| each.ha1.clone());
+        self.directory.ha1(&aor.realm, &aor.user).into_iter().chain(issued).take(MAX_PROOFS).collect()
     }
 
     /// Replaces the bindings of an AOR by what the store holds. Those whose stream ended with another process life are

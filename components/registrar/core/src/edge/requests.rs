@@ -318,8 +318,8 @@ impl Edge {
             self.answer_stranger(request.method, 503, reply, flow, now_ms);
             return None;
         }
-        let stored = self.directory.ha1(&aor.realm, &aor.user);
-        match self.digest.check(&shown, request.method_name, now_ms, stored) {
+        let stored = self.proofs(&aor, now_ms);
+        match self.digest.check(&shown, request.method_name, now_ms, &stored) {
             Verdict::Right => {
                 self.guesses.right(guesser, now_ms);
                 self.proved(flow, now_ms);

@@ -151,7 +151,7 @@ impl super::Settings {
     pub(super) fn is_ours(&self, place: &HostPort) -> bool {
         let literal = || place.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
         self.udp.contains(place)
-            || self.tcp.as_ref() == Some(place)
+            || self.streams.values().any(|listener| listener == place)
             || self.aliases.contains(place)
             || (self.any_address_ports.contains(&place.port) && literal())
     }

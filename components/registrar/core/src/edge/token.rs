@@ -67,12 +67,15 @@ fn proof(key: &NonceKey, text: &str) -> String {
     hex(&key.sign("route", &[text.as_bytes()])[..8])
 }
 
-/// `u` or `t`, the link, the peer, and our address when it is known.
+/// The transport's letter, the link, the peer, and our address when it is known.
 fn write_flow(flow: Flow) -> String {
     let Flow { transport, link, peer, local } = flow;
     let kind = match transport {
         Transport::Udp => 'u',
         Transport::Tcp => 't',
+        Transport::Tls => 's',
+        Transport::Ws => 'w',
+        Transport::Wss => 'x',
     };
     let local = local.map(|local| format!("~{}", hex(local.to_string().as_bytes()))).unwrap_or_default();
     format!("{kind}{link:x}~{}{local}", hex(peer.to_string().as_bytes()))
@@ -89,6 +92,9 @@ fn read_phone(text: &str) -> Option<PhoneEnd> {
     let flow = match kind {
         "u" => Flow::udp(link, peer),
         "t" => Flow::tcp(link, peer),
+        "s" => Flow::stream(Transport::Tls, link, peer),
+        "w" => Flow::stream(Transport::Ws, link, peer),
+        "x" => Flow::stream(Transport::Wss, link, peer),
         _ => return None,
     };
     let local = match parts.next() {

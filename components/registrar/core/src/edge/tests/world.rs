@@ -10,7 +10,7 @@ use crate::digest::{Algorithm, Ha1, NonceKey};
 use crate::edge::{
     Directory, Edge, Effect, HostPort, Observation, Outgoing, Realm, RegisterSender, Settings, StoreResult,
 };
-use crate::flow::Flow;
+use crate::flow::{Flow, Transport};
 use crate::message::{FieldName, Message};
 
 pub(super) const REALM: &str = "rd.test";
@@ -48,7 +48,7 @@ pub(super) fn settings() -> Settings {
     Settings {
         advertise: None,
         udp: vec![HostPort { host: "127.0.0.1".into(), port: 5060 }],
-        tcp: Some(HostPort { host: "127.0.0.1".into(), port: 5060 }),
+        streams: [(Transport::Tcp, HostPort { host: "127.0.0.1".into(), port: 5060 })].into(),
         aliases: BTreeSet::new(),
         any_address_ports: BTreeSet::new(),
         nodes: [NODE, NODE_2].iter().map(|node| node.parse::<SocketAddr>().expect("an address")).collect(),
@@ -65,7 +65,7 @@ pub(super) fn settings() -> Settings {
 
 fn edge(settings: Settings) -> Edge {
     let mut edge = Edge::new(settings);
-    let users = ["100", "101"].map(|user| (user.to_owned(), ha1(user, REALM, "secret")));
+    let users = ["100", "101"].map(|user| (user.to_owned(), Some(ha1(user, REALM, "secret"))));
     let realm = Realm { tenant: TenantId::from_parts(1, &[1; 10]), users: users.into() };
     let realms = [(REALM.to_owned(), realm)].into();
     edge.set_directory(Directory { realms, loaded: true });
