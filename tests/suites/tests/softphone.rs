@@ -1,7 +1,6 @@
 //! A phone in a browser: headless Chromium with JsSIP over WSS, short-lived credentials, a call from the queue, tone both ways
 //! through rtpengine, hang-up from either side, and a registrar that is killed in mid-call.
 
-#![expect(clippy::print_stdout, reason = "figures are what a suite is run for")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::path::PathBuf;
