@@ -85,7 +85,7 @@ ports_of() {
     haproxy) echo tcp:443 tcp:8000 tcp:8404 ${RINGDOWN_HAPROXY_REDIS:+tcp:12000} ${RINGDOWN_HAPROXY_CONSOLE_TLS:+tcp:8443} ${RINGDOWN_HAPROXY_API_TLS:+tcp:9443} ;;
     notifier) echo tcp:8001 ;;
     acd) echo tcp:8002 tcp:8012 ;;
-    registrar) echo tcp:8003 tcp:5060 udp:5060 ;;
+    registrar) echo tcp:8003 tcp:5060 udp:5060 tcp:5061 tcp:8088 tcp:8089 ;;
     provisioner) echo tcp:8004 ;;
     monitoring) echo tcp:9090 ;;
     nats) echo tcp:4222 tcp:8222 ${RINGDOWN_NATS_MEMBERS:+tcp:6222} ;;

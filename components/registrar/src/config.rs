@@ -8,6 +8,7 @@ use ringdown_registrar_core::digest::Algorithm;
 use ringdown_registrar_core::edge::Outgoing;
 
 use crate::certificates::CertificateFiles;
+use crate::media::MediaPlace;
 
 /// Start-up configuration.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Config {
     pub wss: Vec<SocketAddr>,
     /// What TLS and WSS show.
     pub certificate: Option<CertificateFiles>,
+    /// The rtpengines between browsers and Asterisk nodes.
+    pub rtpengines: Vec<MediaPlace>,
     /// Load balancers that say by the PROXY protocol who is behind them.
     pub proxies: Vec<IpAddr>,
     /// The host that phones and nodes reach us by.
@@ -99,6 +102,11 @@ impl Config {
             .parsed("RINGDOWN_REGISTRAR_TRUSTED_PROXIES", "IP addresses separated by commas, at most 64", parse_addresses)
             .about("Load balancers in front of the TCP, TLS and WebSocket ports. They must send the PROXY protocol (version 1 or 2); nobody else may.")
             .optional();
+        let rtpengines = env
+            .parsed("RINGDOWN_RTPENGINE_URLS", "URLs like udp://127.0.0.1:2223?weight=2, separated by commas, at most 64", parse_rtpengines)
+            .default("udp://127.0.0.1:2223")
+            .about("The ng ports of the rtpengines that connect browsers' phones with Asterisk, with their parts of the calls (weight 0 to 1000, usually 1; 0: only when no other answers).")
+            .read();
         let advertise = env
             .parsed("RINGDOWN_REGISTRAR_ADVERTISE", "an address or host name without port", parse_host)
             .about("The host in our Via and Record-Route: phones and Asterisk must reach it. The address of the listener, or of the route to the world when that is 0.0.0.0.")
@@ -169,6 +177,7 @@ impl Config {
             wss: wss?,
             certificate,
             proxies: proxies?.unwrap_or_default(),
+            rtpengines: rtpengines?,
             advertise: advertise?,
             nodes: nodes?,
             redis: redis?,
@@ -200,4 +209,22 @@ fn parse_addresses(text: &str) -> Result<Vec<IpAddr>, String> {
         Ok(_) => Err("has too many addresses".to_owned()),
         Err(_) => Err("has a part that is no IP address".to_owned()),
     }
+}
+
+fn parse_rtpengines(text: &str) -> Result<Vec<MediaPlace>, String> {
+    let places: Option<Vec<MediaPlace>> = text.split(',').map(|part| parse_rtpengine(part.trim())).collect();
+    match places {
+        Some(places) if places.len() <= 64 => Ok(places),
+        Some(_) => Err("has too many URLs".to_owned()),
+        None => Err("has a part that is no such URL".to_owned()),
+    }
+}
+
+fn parse_rtpengine(text: &str) -> Option<MediaPlace> {
+    let rest = text.strip_prefix("udp://")?;
+    let (address, weight) = match rest.split_once("?weight=") {
+        Some((address, weight)) => (address, weight.parse().ok().filter(|weight| *weight <= 1_000)?),
+        None => (rest, 1),
+    };
+    Some(MediaPlace { address: address.trim_end_matches('/').parse().ok()?, weight })
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringdown_registrar_core::bindings::{Aor, Binding};
-use ringdown_registrar_core::edge::{Directory, Edge, Effect, ShortLived, StoreResult};
+use ringdown_registrar_core::edge::{Directory, Edge, Effect, MediaNode, ShortLived, StoreResult};
 use ringdown_registrar_core::flow::Flow;
 use ringdown_service::{Clock, Heartbeat, Life, Shutdown};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep_until};
 
+use crate::media::Media;
 use crate::metrics::RegistrarMetrics;
 use crate::slots::Slots;
 use crate::sockets::{self, SipSocket};
@@ -39,6 +40,10 @@ pub(crate) enum Input {
     Directory(Directory),
     /// What proves a user for a while, all of it.
     ShortLived { aor: Aor, credentials: Vec<ShortLived> },
+    /// The rtpengines that answer.
+    MediaNodes(Vec<MediaNode>),
+    /// What an rtpengine made of a session description.
+    Media { operation: u64, sdp: Option<Vec<u8>> },
     /// Where an AOR was registered before we started.
     Loaded { aor: Aor, bindings: Vec<Binding> },
 }
@@ -51,6 +56,7 @@ pub(crate) struct Driver {
     slots: Slots,
     warnings: GuessWarnings,
     store: Store,
+    media: Media,
     metrics: RegistrarMetrics,
     clock: Clock,
     shutdown: Shutdown,
@@ -63,6 +69,7 @@ impl Driver {
         sockets: Vec<Arc<SipSocket>>,
         slots: Slots,
         store: Store,
+        media: Media,
         metrics: RegistrarMetrics,
         life: &Life,
     ) -> Self {
@@ -73,6 +80,7 @@ impl Driver {
             slots,
             warnings: GuessWarnings::new(Instant::now()),
             store,
+            media,
             metrics,
             clock: life.clock().clone(),
             shutdown: life.shutdown(),
@@ -128,6 +136,11 @@ impl Driver {
             }
             Input::Stored { operation, result } => self.edge.stored(operation, result, now_ms),
             Input::Directory(directory) => self.edge.set_directory(directory),
+            Input::MediaNodes(nodes) => {
+                self.metrics.rtpengines(nodes.len());
+                self.edge.set_media(nodes);
+            }
+            Input::Media { operation, sdp } => self.edge.media_done(operation, sdp.as_deref(), now_ms),
             Input::ShortLived { aor, credentials } => self.edge.set_short_lived(aor, credentials),
             Input::Loaded { aor, bindings } => self.edge.load_location(&aor, bindings, now_ms),
         }
@@ -161,6 +174,8 @@ impl Driver {
                         log::debug!("no room to forget a binding; it expires in the store by itself");
                     }
                 }
+                Effect::Media { operation, order } => self.media.ask(operation, order),
+                Effect::EndMedia { node, call } => self.media.end(node, call),
                 Effect::Observe(observation) => self.metrics.observe(observation),
                 Effect::Proved { connection } => self.slots.prove(connection),
                 Effect::Guessing { source, user } => self.warnings.guessing(source, &user, Instant::now()),

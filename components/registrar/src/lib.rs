@@ -18,6 +18,7 @@
 //! | `store` | bindings in Redis: one script per REGISTER |
 //! | `directory` | realms and credentials from the compiled configuration; bindings at the start |
 //! | `short_lived` | what browsers' phones may register with for a while |
+//! | `media` | rtpengines and what they are asked |
 //! | `others` | bindings that other registrars of the same Redis write |
 //! | `metrics` | what is counted |
 //!
@@ -28,6 +29,7 @@ mod certificates;
 mod config;
 mod directory;
 mod driver;
+mod media;
 mod metrics;
 mod others;
 mod short_lived;
@@ -41,4 +43,5 @@ mod warnings;
 
 pub use certificates::CertificateFiles;
 pub use config::Config;
+pub use media::MediaPlace;
 pub use start::start;

@@ -33,6 +33,7 @@ pub(crate) struct RegistrarMetrics {
     bindings: Gauge,
     calls_pending: Gauge,
     connections: Gauge,
+    rtpengines: Gauge,
 }
 
 impl RegistrarMetrics {
@@ -44,6 +45,7 @@ impl RegistrarMetrics {
             registry.register("dropped", "Messages dropped without an answer, by reason", self.dropped.clone());
             registry.register("transactions", "Live transactions by side", self.transactions.clone());
             registry.register("bindings", "Bindings in memory", self.bindings.clone());
+            registry.register("rtpengines", "Rtpengines that answer", self.rtpengines.clone());
             registry.register("forwards_pending", "Relayed requests without final answer", self.calls_pending.clone());
             registry.register(
                 "connections",
@@ -67,6 +69,10 @@ impl RegistrarMetrics {
 
     pub(crate) fn dropped(&self, reason: &'static str) {
         self.dropped.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn rtpengines(&self, there: usize) {
+        self.rtpengines.set(i64::try_from(there).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn show(&self, gauges: Gauges, connections: usize) {

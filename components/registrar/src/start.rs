@@ -19,6 +19,7 @@ use crate::Config;
 use crate::certificates::{CertificateFiles, CertificateKeeper, Certificates};
 use crate::directory::Follower;
 use crate::driver::{Driver, INBOX};
+use crate::media::Media;
 use crate::metrics::RegistrarMetrics;
 use crate::others::Others;
 use crate::short_lived::ShortLivedFollower;
@@ -64,6 +65,7 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
             .read(),
         );
     }
+    let media = Media::start(&config.rtpengines, &inbox, &life).await.context("opening sockets for rtpengine")?;
     let connections = Connections {
         inbox,
         metrics: metrics.clone(),
@@ -77,7 +79,7 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     for (transport, listener) in listeners {
         life.spawn("sip-listener", streams::accept(listener, transport, connections.clone()));
     }
-    let driver = Driver::new(edge, sockets, connections.slots.clone(), store, metrics, &life);
+    let driver = Driver::new(edge, sockets, connections.slots.clone(), store, media, metrics, &life);
     life.spawn("sip", driver.drive(inputs));
     Ok(())
 }

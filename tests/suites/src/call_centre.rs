@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ringdown_test_support::{
-    Appendfsync, Daemon, Folder, PostgresOptions, PrivatePostgres, PrivateRedis, Process, RedisOptions, Spec,
-    free_address, free_port, wait_until, workspace_binary,
+    Appendfsync, Daemon, Folder, PostgresOptions, PrivatePostgres, PrivateRedis, PrivateRtpengine, Process,
+    RedisOptions, Spec, free_address, free_port, wait_until, workspace_binary,
 };
 use serde_json::{Value, json};
 
@@ -33,6 +33,10 @@ pub struct CallCentre {
     pub trunk: SocketAddr,
     /// Where phones register.
     pub registrar: SocketAddr,
+    /// Where browsers' phones connect, by WebSocket over TLS; only with [`Wishes::browsers`].
+    pub web_phones: SocketAddr,
+    /// The relay of browsers' calls.
+    pub rtpengine: Option<PrivateRtpengine>,
     /// The registrar's own process.
     pub registrar_daemon: Daemon,
     /// Where browsers connect.
@@ -64,6 +68,24 @@ pub struct Wishes {
     pub measured: bool,
     /// The acd asks Asterisk over a link that can be slow ([`CallCentre::ari_link`]).
     pub slow_ari: bool,
+    /// There are phones in browsers: a certificate, and an rtpengine.
+    pub browsers: bool,
+}
+
+/// A certificate and its key.
+async fn self_signed(folder: &Folder) -> anyhow::Result<[PathBuf; 2]> {
+    let files = [folder.join("sip.crt"), folder.join("sip.key")];
+    let done = tokio::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-out"])
+        .arg(&files[0])
+        .arg("-keyout")
+        .arg(&files[1])
+        .output()
+        .await
+        .context("running openssl")?;
+    anyhow::ensure!(done.status.success(), "openssl: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(files)
 }
 
 impl CallCentre {
@@ -75,7 +97,7 @@ impl CallCentre {
         let postgres = PrivatePostgres::start(PostgresOptions::default()).await?;
         init_admin(&postgres.url()).await?;
         let folder = Folder::new("asterisk")?;
-        let [registrar, trunk, http, socket, notifier, web] = std::array::from_fn(|_| free_address());
+        let [registrar, trunk, http, socket, notifier, web, web_phones] = std::array::from_fn(|_| free_address());
         let rtp = free_port() / 2 * 2;
         let websocket = if wishes.classic { "inbound" } else { "outbound" };
         let daemon = |name: &str| -> anyhow::Result<_> {
@@ -90,6 +112,7 @@ impl CallCentre {
             daemon("web-api")?
                 .admin("RINGDOWN_WEB_API_LISTEN", web)
                 .env("RINGDOWN_POSTGRES_URL", postgres.url())
+                .env("RINGDOWN_WEB_API_PHONE_URLS", format!("wss://{web_phones}"))
                 .start()?,
             daemon("provisioner")?
                 .admin("RINGDOWN_PROVISIONER_LISTEN", free_address())
@@ -107,7 +130,18 @@ impl CallCentre {
                 .start()?,
             daemon("notifier")?.admin("RINGDOWN_NOTIFIER_LISTEN", notifier).start()?,
         ];
-        let mut registrar_daemon = daemon("registrar")?
+        let rtpengine = if wishes.browsers { Some(PrivateRtpengine::start().await?) } else { None };
+        let mut registrar_builder = daemon("registrar")?;
+        if let Some(engine) = &rtpengine {
+            let certificate = self_signed(&folder).await?;
+            registrar_builder = registrar_builder
+                .env("RINGDOWN_RTPENGINE_URLS", format!("udp://{}", engine.ng()))
+                .env("RINGDOWN_REGISTRAR_TLS_LISTEN", free_address().to_string())
+                .env("RINGDOWN_REGISTRAR_WSS_LISTEN", web_phones.to_string())
+                .env("RINGDOWN_REGISTRAR_TLS_CERTIFICATE", certificate[0].display().to_string())
+                .env("RINGDOWN_REGISTRAR_TLS_KEY", certificate[1].display().to_string());
+        }
+        let mut registrar_daemon = registrar_builder
             .env("RINGDOWN_REGISTRAR_UDP_LISTEN", registrar.to_string())
             .env("RINGDOWN_REGISTRAR_TCP_LISTEN", registrar.to_string())
             .env("RINGDOWN_REGISTRAR_WS_LISTEN", free_address().to_string())
@@ -135,6 +169,8 @@ impl CallCentre {
             trunk,
             registrar,
             registrar_daemon,
+            web_phones,
+            rtpengine,
             notifier,
             ari_link,
             tenant: String::new(),

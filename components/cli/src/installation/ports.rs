@@ -26,6 +26,7 @@ pub(crate) enum PortName {
     RegistrarAdmin,
     /// The first of the block.
     Rtp,
+    Rtpengine,
     Sip,
     SipTls,
     SipWs,
@@ -34,7 +35,7 @@ pub(crate) enum PortName {
 }
 
 impl PortName {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::AcdAdmin,
         Self::AcdAri,
         Self::AsteriskHttp,
@@ -45,6 +46,7 @@ impl PortName {
         Self::Redis,
         Self::RegistrarAdmin,
         Self::Rtp,
+        Self::Rtpengine,
         Self::Sip,
         Self::SipTls,
         Self::SipWs,
@@ -65,6 +67,7 @@ impl PortName {
             Self::Redis => "redis",
             Self::RegistrarAdmin => "registrar-admin",
             Self::Rtp => "rtp",
+            Self::Rtpengine => "rtpengine",
             Self::Sip => "sip",
             Self::SipTls => "sip-tls",
             Self::SipWs => "sip-ws",
@@ -87,6 +90,7 @@ impl PortName {
             Self::Redis => 8379,
             Self::RegistrarAdmin => 8003,
             Self::Rtp => 16_000,
+            Self::Rtpengine => 2_223,
             Self::Sip => 5060,
             Self::SipTls => 5061,
             Self::SipWs => 8088,

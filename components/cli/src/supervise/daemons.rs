@@ -109,6 +109,7 @@ fn registrar(installation: &Installation, programs: &Path) -> anyhow::Result<Chi
     let certificate = installation.certificate()?;
     let child = daemon(installation, programs, "registrar", Stage::Work)?;
     Ok(child
+        .env("RINGDOWN_RTPENGINE_URLS", format!("udp://{}", ports.loopback(PortName::Rtpengine)))
         .env("RINGDOWN_REGISTRAR_TLS_LISTEN", at(PortName::SipTls))
         .env("RINGDOWN_REGISTRAR_WS_LISTEN", at(PortName::SipWs))
         .env("RINGDOWN_REGISTRAR_WSS_LISTEN", at(PortName::SipWss))

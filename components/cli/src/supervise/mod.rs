@@ -23,6 +23,7 @@ pub(crate) mod postgres;
 mod programs;
 mod redis;
 mod restarts;
+mod rtpengine;
 
 pub(crate) use asterisk::AsteriskPlace;
 pub(crate) use board::{Board, ChildState, Row};
@@ -63,6 +64,9 @@ impl Plan {
         }
         if self.runs("postgres") {
             children.push(postgres::prepare(installation).await?);
+        }
+        if self.runs("rtpengine") {
+            children.extend(rtpengine::prepare(installation)?);
         }
         for child in daemons::describe(installation, &self.programs, self.asterisk.as_ref())? {
             if self.runs(child.name()) {

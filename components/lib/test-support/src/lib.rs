@@ -18,6 +18,7 @@ mod port;
 mod postgres;
 mod process;
 mod redis;
+mod rtpengine;
 mod spawner;
 mod wait;
 
@@ -29,6 +30,7 @@ pub use port::{free_address, free_port};
 pub use postgres::{PostgresOptions, PrivatePostgres};
 pub use process::{Process, Spec};
 pub use redis::{Appendfsync, PrivateRedis, RedisOptions};
+pub use rtpengine::PrivateRtpengine;
 pub use wait::wait_until;
 
 #[cfg(test)]

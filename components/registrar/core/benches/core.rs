@@ -74,6 +74,7 @@ fn drain(edge: &mut Edge, now_ms: u64) -> Vec<u8> {
                 });
                 edge.stored(operation, StoreResult::Done(bindings.collect()), now_ms);
             }
+            Effect::Media { .. } | Effect::EndMedia { .. } => {}
             Effect::Forget { .. } | Effect::Observe(_) | Effect::Proved { .. } | Effect::Guessing { .. } => {}
         }
     }

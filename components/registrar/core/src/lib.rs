@@ -11,6 +11,7 @@
 //!
 //! Time comes in as UTC milliseconds, randomness as a seed. The same inputs give the same effects.
 
+pub mod bencode;
 pub mod bindings;
 pub mod digest;
 pub mod edge;

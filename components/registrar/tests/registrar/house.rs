@@ -11,7 +11,7 @@ use ringdown_domain::{AgentId, TenantId, TimestampMs};
 use ringdown_env_config::Url;
 use ringdown_events::{CompiledConfig, ConfigMeta, SipCredential};
 use ringdown_redis_store::{ConfigWriter, RedisOptions, RedisPool, Retry, StoreMetrics, keys, redis};
-use ringdown_registrar::{CertificateFiles, Config, start};
+use ringdown_registrar::{CertificateFiles, Config, MediaPlace, start};
 use ringdown_registrar_core::digest::Algorithm;
 use ringdown_registrar_core::edge::Outgoing;
 use ringdown_registrar_core::message::{FieldName, Message};
@@ -48,16 +48,21 @@ impl House {
 
     /// One that listens on this address; `sip` is where it is reached on the loopback interface.
     pub(crate) async fn build_on(listen: IpAddr, algorithms: &[Algorithm]) -> Self {
-        Self::build_with(listen, Vec::new(), algorithms).await
+        Self::build_with(listen, Vec::new(), nobody(), algorithms).await
+    }
+
+    /// One with this rtpengine.
+    pub(crate) async fn build_with_media(engine: SocketAddr, algorithms: &[Algorithm]) -> Self {
+        Self::build_with([127, 0, 0, 1].into(), Vec::new(), engine, algorithms).await
     }
 
     /// One behind these load balancers.
     pub(crate) async fn build_behind(proxies: &[&str], algorithms: &[Algorithm]) -> Self {
         let proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
-        Self::build_with([127, 0, 0, 1].into(), proxies, algorithms).await
+        Self::build_with([127, 0, 0, 1].into(), proxies, nobody(), algorithms).await
     }
 
-    async fn build_with(listen: IpAddr, proxies: Vec<IpAddr>, algorithms: &[Algorithm]) -> Self {
+    async fn build_with(listen: IpAddr, proxies: Vec<IpAddr>, engine: SocketAddr, algorithms: &[Algorithm]) -> Self {
         let redis = PrivateRedis::start(PrivateRedisOptions::default()).await.unwrap();
         let pool = RedisPool::new(RedisOptions::from_url(&redis.url()).unwrap(), StoreMetrics::default());
         let tenant = TenantId::from_parts(7, &[7; 10]);
@@ -76,6 +81,7 @@ impl House {
             wss: vec![local(free_port())],
             certificate: Some(certify(folder.path()).await),
             proxies,
+            rtpengines: vec![MediaPlace { address: engine, weight: 1 }],
             advertise: None,
             nodes: vec![node],
             redis: Url::parse(&redis.url(), &["redis"]).unwrap(),
@@ -114,6 +120,11 @@ impl House {
     pub(crate) async fn stop(self) {
         assert!(self.life.stop(Duration::from_secs(10)).await, "the registrar drains");
     }
+}
+
+/// Where nobody listens.
+fn nobody() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 fn compiled(tenant: TenantId) -> CompiledConfig {

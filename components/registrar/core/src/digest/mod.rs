@@ -28,8 +28,9 @@ pub use replay::{MAX_NONCES, ReplayWindow};
 use subtle::ConstantTimeEq;
 
 /// User agents that give up at a challenge of an algorithm they do not know, instead of passing over it (RFC 8760 2.4): the
-/// library of baresip before 2.0 stops at the first one that is not MD5. They are offered MD5 alone, where it is offered.
-const MD5_ONLY: [&[u8]; 2] = [b"baresip v0.", b"baresip v1."];
+/// library of baresip before 2.0 stops at the first one that is not MD5, and so do the browsers' libraries JsSIP and SIP.js.
+/// They are offered MD5 alone, where it is offered.
+const MD5_ONLY: [&[u8]; 4] = [b"baresip v0.", b"baresip v1.", b"JsSIP ", b"SIP.js/"];
 
 /// Most digests that may prove one user: the configured one and those of browsers' phones.
 pub const MAX_PROOFS: usize = 6;

@@ -25,6 +25,7 @@ pub(super) struct Client {
 }
 
 /// A request about to be sent.
+#[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) flow: Flow,
     pub(super) bytes: Vec<u8>,
@@ -99,12 +100,7 @@ impl Edge {
 
     fn deliver(&mut self, owner: Option<(u64, usize)>, response: Option<&Message>, now_ms: u64) {
         let (Some((fork, branch)), Some(response)) = (owner, response) else { return };
-        let event = match response.status().unwrap_or(500) {
-            status @ 0..=199 => BranchEvent::Provisional(status),
-            200..=299 => BranchEvent::Success,
-            status @ 300.. => BranchEvent::Failure(status),
-        };
-        self.step_branch(fork, branch, event, Some(response), now_ms);
+        self.on_branch_response(fork, branch, response, now_ms);
     }
 
     fn tell(&mut self, owner: Option<(u64, usize)>, event: BranchEvent, now_ms: u64) {

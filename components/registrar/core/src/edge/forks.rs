@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::clients::{ClientKey, Outgoing};
 use super::ids::fingerprint;
+use super::media::{MediaLeg, Waiting, event_of};
 use super::plan::{Change, Plan, Target};
 use super::{Edge, TIMER_C_MS, TimerKey, build};
 use crate::flow::Flow;
 use crate::message::{Editor, FieldName, Message, Method, NameAddr, Reply, Request};
-use crate::proxy::{Best, BranchEvent, Fork, ForkAction};
+use crate::proxy::{Best, BranchEvent, BranchState, Fork, ForkAction};
 use crate::transaction::{Kind, TRANSACTION_TIMEOUT_MS};
 
 /// Max-Forwards of a request that came without (RFC 3261 16.6 step 3).
@@ -34,6 +35,8 @@ pub(super) struct ForkState {
 
 struct Branch {
     client: Option<ClientKey>,
+    /// The rtpengine between the two sides.
+    media: Option<MediaLeg>,
     /// Its final failure, ready to go upstream.
     failure: Option<(u16, Vec<u8>)>,
 }
@@ -76,13 +79,14 @@ impl Edge {
     }
 
     /// Passes an ACK for a 2xx on; it has no transaction and no answer (16.11).
-    pub(super) fn forward_ack(&mut self, request: &Request<'_>, flow: Flow, plan: Plan) {
+    pub(super) fn forward_ack(&mut self, request: &Request<'_>, flow: Flow, plan: Plan, now_ms: u64) {
         let via = request.via.params.value("branch").unwrap_or_default();
         for target in &plan.targets {
             let hash =
                 fingerprint(&[via, request.via.sent_by, request.call_id, target.flow.peer.to_string().as_bytes()]);
             let bytes = self.outgoing(request.message, flow, target, &plan.change, &format!("z9hG4bKack{hash:016x}"));
-            self.send(target.flow, bytes);
+            let waiting = Waiting::Ack { flow: target.flow, bytes };
+            self.send_branch(target.media.clone(), waiting, request, now_ms);
         }
     }
 
@@ -104,6 +108,10 @@ impl Edge {
         now_ms: u64,
     ) {
         self.settle_timers(id, at, event, now_ms);
+        match event {
+            BranchEvent::Failure(_) | BranchEvent::Silence | BranchEvent::Unreachable => self.give_up_media(id, at),
+            BranchEvent::Provisional(_) | BranchEvent::Success | BranchEvent::RingsTooLong => {}
+        }
         let Some(state) = self.forks.get_mut(&id) else { return };
         if let (BranchEvent::Failure(status), Some(response)) = (event, response) {
             let bytes = upstream(response, state.source);
@@ -135,9 +143,7 @@ impl Edge {
         if let Some(branch) = state.branches.get_mut(at) {
             branch.client = None;
         }
-        if state.fork.is_answered() && state.branches.iter().all(|branch| branch.client.is_none()) {
-            self.forks.remove(&id);
-        }
+        self.settle_fork(id);
     }
 
     /// The hash part of our branch: equal for a request that comes back unchanged, so it loops (16.3 step 4).
@@ -165,16 +171,59 @@ impl Edge {
         let bytes = self.outgoing(&message, source, target, &change, &branch);
         let key = ClientKey { id: number, cancel: false };
         if let Some(state) = self.forks.get_mut(&id) {
-            state.branches.push(Branch { client: Some(key), failure: None });
+            state.branches.push(Branch { client: Some(key), media: target.media.clone(), failure: None });
         }
         if method == Method::Invite {
             self.timers.set(TimerKey::NoResponse(id, at), now_ms + self.settings.no_response_ms);
             self.timers.set(TimerKey::TimerC(id, at), now_ms + TIMER_C_MS);
         }
         let outgoing = Outgoing { flow: target.flow, bytes, branch, method, owner: Some((id, at)) };
-        self.begin_client(key, outgoing, now_ms);
-        if self.is_gone(target.flow) {
-            self.step_client(key, crate::transaction::ClientEvent::SendFailed, None, now_ms);
+        if let (Method::Bye, Some(leg)) = (method, &target.media) {
+            self.end_media(leg);
+        }
+        let Ok(request) = message.request() else { return };
+        self.send_branch(target.media.clone(), Waiting::Branch { fork: id, at, key, outgoing }, &request, now_ms);
+    }
+
+    /// True while somebody waits for what this branch will say.
+    pub(super) fn branch_is_wanted(&self, id: u64, at: usize) -> bool {
+        let Some(state) = self.forks.get(&id) else { return false };
+        !state.fork.is_answered()
+            && matches!(state.fork.branch_state(at), Some(BranchState::Calling | BranchState::Proceeding))
+    }
+
+    /// Takes a response of a branch, or has it wait for its session description.
+    pub(super) fn on_branch_response(&mut self, id: u64, at: usize, response: &Message, now_ms: u64) {
+        let held = self.forks.get(&id).and_then(|state| {
+            let leg = state.branches.get(at)?.media.clone()?;
+            Some((leg, Arc::clone(&state.message)))
+        });
+        if let Some((leg, request)) = held {
+            // What was said at all ends the wait for it, however long its description takes.
+            self.timers.clear(TimerKey::NoResponse(id, at));
+            if self.hold_response(&leg, (id, at), &request, response, now_ms) {
+                return;
+            }
+        }
+        self.step_branch(id, at, event_of(response), Some(response), now_ms);
+    }
+
+    /// Forgets a fork that is answered and whose transactions are over.
+    pub(super) fn settle_fork(&mut self, id: u64) {
+        let over =
+            |state: &ForkState| state.fork.is_answered() && state.branches.iter().all(|branch| branch.client.is_none());
+        if self.forks.get(&id).is_some_and(over) {
+            self.forks.remove(&id);
+        }
+    }
+
+    /// A call that this branch would have begun does not come about: its media ends.
+    fn give_up_media(&mut self, id: u64, at: usize) {
+        let Some(state) = self.forks.get(&id).filter(|state| state.method == Method::Invite) else { return };
+        let inside = state.message.request().is_ok_and(|request| request.to.tag().is_some());
+        let leg = state.branches.get(at).and_then(|branch| branch.media.clone()).filter(|_| !inside);
+        if let Some(leg) = leg {
+            self.end_media(&leg);
         }
     }
 
@@ -240,6 +289,7 @@ impl Edge {
         let [ack_branch, bye_branch] = branches;
         let Some([ack, bye]) = build::release(&client.bytes, response, [&ack_branch, &bye_branch]) else { return };
         self.send(flow, ack);
+        self.give_up_media(id, at);
         let tag = to_tag(response).unwrap_or_default();
         let first = self.forks.get_mut(&id).is_some_and(|state| state.released.insert(tag));
         if !first {

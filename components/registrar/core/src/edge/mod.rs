@@ -22,6 +22,7 @@ mod directory;
 mod forks;
 mod ids;
 mod local;
+mod media;
 mod pings;
 mod plan;
 mod register;
@@ -41,6 +42,7 @@ use std::net::SocketAddr;
 use ringdown_domain::TenantId;
 
 pub use directory::{Directory, Realm, ShortLived};
+pub use media::{MediaNode, MediaOrder, MediaQuestion, Towards};
 
 use crate::bindings::{Aor, Binding, Change, Locations, Refusal};
 use crate::digest::{Algorithm, Digest, Ha1, MAX_PROOFS, NonceKey};
@@ -150,6 +152,20 @@ pub enum Effect {
         /// The binding that is gone.
         binding: Box<Binding>,
     },
+    /// Ask an rtpengine for a session description. Report with [`Edge::media_done`] in any case.
+    Media {
+        /// Names this order.
+        operation: u64,
+        /// What.
+        order: Box<MediaOrder>,
+    },
+    /// A call is over at its rtpengine. No report.
+    EndMedia {
+        /// Which rtpengine.
+        node: u64,
+        /// The call's name there.
+        call: String,
+    },
     /// Count something.
     Observe(Observation),
     /// Who is behind this stream has proved it: the connection stays.
@@ -251,6 +267,12 @@ pub struct Edge {
     clients: BTreeMap<ClientKey, Client>,
     clients_by_flow: BTreeMap<Flow, BTreeSet<ClientKey>>,
     forks: BTreeMap<u64, ForkState>,
+    /// The rtpengines that answer.
+    media_nodes: Vec<MediaNode>,
+    /// Messages that wait for session descriptions, by call and direction.
+    media_lines: BTreeMap<(String, Towards), media::MediaLine>,
+    /// Which line an order is for.
+    media_asked: BTreeMap<u64, (String, Towards)>,
     /// Flows with a ping to come.
     pinged: BTreeSet<Flow>,
     answers: Buckets,
@@ -279,6 +301,9 @@ impl Edge {
             servers: BTreeMap::new(),
             finished: VecDeque::new(),
             pinged: BTreeSet::new(),
+            media_nodes: Vec::new(),
+            media_lines: BTreeMap::new(),
+            media_asked: BTreeMap::new(),
             answers: Buckets::new(ANSWERS, settings.seed),
             challenges: Buckets::new(CHALLENGES, settings.seed),
             guesses: Guesses::new(settings.seed),

@@ -1,5 +1,6 @@
 //! Where a request is sent, and how it is changed on its way: what routing decides and forwarding carries out.
 
+use super::media::MediaLeg;
 use super::token::Token;
 use crate::flow::Flow;
 
@@ -11,6 +12,8 @@ pub(super) struct Target {
     pub(super) request_uri: Option<Vec<u8>>,
     /// What Record-Route remembers; none: no Record-Route (inside a dialog).
     pub(super) token: Option<Token>,
+    /// The rtpengine that the session descriptions of this way go through; none: they pass as they are.
+    pub(super) media: Option<MediaLeg>,
 }
 
 /// All destinations: `targets` at once, `reserve` one after the other when those failed.

@@ -89,7 +89,7 @@ impl Edge {
         let own = self.own_route(&arrival.request, trusted);
         match self.plan_dialog(&arrival.request, own, trusted, arrival.now_ms) {
             Some(plan) if arrival.request.max_forwards != Some(0) => {
-                self.forward_ack(&arrival.request, arrival.flow, plan);
+                self.forward_ack(&arrival.request, arrival.flow, plan, arrival.now_ms);
             }
             // ACK for an answer we gave without remembering it, or of no dialog of ours.
             _ => self.observe(Observation::Dropped("stray_ack")),
@@ -219,7 +219,7 @@ impl Edge {
         if !self.directory.knows(&aor.realm, &aor.user) {
             return self.refuse(arrival, 404);
         }
-        let plan = self.plan_bindings(&aor, flow, change, now_ms);
+        let plan = self.plan_bindings(&aor, flow, request.call_id, change, now_ms);
         if plan.targets.is_empty() {
             return self.refuse(arrival, 480);
         }
@@ -286,7 +286,7 @@ impl Edge {
             let reply = Reply::new(request.message, 403).reason("Phones Make No Calls Here");
             return self.answer_stranger(request.method, 403, reply, flow, now_ms);
         }
-        let plan = self.plan_nodes(flow, &aor, change);
+        let plan = self.plan_nodes(flow, &aor, request.call_id, change);
         if plan.targets.is_empty() {
             return self.refuse(arrival, 503);
         }

@@ -1,5 +1,6 @@
 //! Where a request goes (RFC 3261 16.4, 16.5).
 
+use super::media::Towards;
 use super::plan::{Change, Plan, Target};
 use super::token::{PhoneEnd, Token};
 use super::{Edge, HostPort};
@@ -46,51 +47,62 @@ impl Edge {
 
     /// Inside a dialog: to the end that the request does not come from.
     pub(super) fn plan_dialog(&self, request: &Request<'_>, own: OwnRoute, trusted: bool, now_ms: u64) -> Option<Plan> {
+        let towards = if trusted { Towards::Browser } else { Towards::Node };
+        let media = own.token.as_ref().and_then(|token| self.media_leg(request.call_id, token, towards));
         let flow = match (&own.token, trusted) {
             (Some(token), true) => self.phone_flow(token, now_ms).or_else(|| literal_flow(&request.uri)),
             (Some(token), false) => self.node_flow(token),
             (None, true) => literal_flow(&request.uri).filter(|_| !self.is_us(&request.uri)),
             (None, false) => None,
         }?;
-        let target = Target { flow, request_uri: None, token: None };
+        let target = Target { flow, request_uri: None, token: None, media };
         Some(Plan { targets: vec![target], reserve: Vec::new(), change: own.change })
     }
 
     /// To all bindings of an AOR at once, best first.
-    pub(super) fn plan_bindings(&self, aor: &Aor, node: Flow, change: Change, now_ms: u64) -> Plan {
+    pub(super) fn plan_bindings(&self, aor: &Aor, node: Flow, call_id: &[u8], change: Change, now_ms: u64) -> Plan {
         let mut bindings: Vec<&Binding> =
             self.locations.live(aor, now_ms).filter(|binding| self.is_reachable(binding)).collect();
         bindings.sort_by(|a, b| b.q.cmp(&a.q).then_with(|| a.key.cmp(&b.key)));
         let targets = bindings
             .into_iter()
-            .map(|binding| Target {
-                flow: binding.flow,
-                request_uri: Some(binding.contact.clone().into_bytes()),
-                token: Some(Token {
+            .map(|binding| {
+                let web = binding.flow.transport.is_web();
+                let token = Token {
                     node: Token::node_of(node.peer),
                     phone: Token::phone_of(&binding.key),
                     aor: aor.clone(),
-                }),
+                    media: if web { self.choose_media(call_id) } else { None },
+                };
+                Target {
+                    flow: binding.flow,
+                    request_uri: Some(binding.contact.clone().into_bytes()),
+                    media: self.media_leg(call_id, &token, Towards::Browser),
+                    token: Some(token),
+                }
             })
             .collect();
         Plan { targets, reserve: Vec::new(), change }
     }
 
     /// To the Asterisk nodes in turn, the next one when one fails.
-    pub(super) fn plan_nodes(&mut self, phone: Flow, aor: &Aor, change: Change) -> Plan {
-        let nodes = &self.settings.nodes;
+    pub(super) fn plan_nodes(&mut self, phone: Flow, aor: &Aor, call_id: &[u8], change: Change) -> Plan {
         let first = self.next_node;
         self.next_node = self.next_node.wrapping_add(1);
+        let nodes = &self.settings.nodes;
+        let media = if phone.transport.is_web() { self.choose_media(call_id) } else { None };
         let phone_end = match self.locations.at_flow(phone) {
             Some((owner, key)) if owner == aor => Token::phone_of(key),
             _ => PhoneEnd::Flow(phone),
         };
         let mut targets = (0..nodes.len()).map(|at| {
             let node = nodes[(first + at) % nodes.len()];
+            let token = Token { node: Token::node_of(node), phone: phone_end, aor: aor.clone(), media };
             Target {
                 flow: Flow::udp(0, node),
                 request_uri: None,
-                token: Some(Token { node: Token::node_of(node), phone: phone_end, aor: aor.clone() }),
+                media: self.media_leg(call_id, &token, Towards::Node),
+                token: Some(token),
             }
         });
         let first: Vec<Target> = targets.by_ref().take(1).collect();

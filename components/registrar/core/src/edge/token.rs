@@ -2,7 +2,7 @@
 //!
 //! A dialog through us has two ends: an Asterisk node, and a phone. The phone is named by its *binding*, not by a socket:
 //! a phone that reconnected still gets its BYE. The user part of our URI is
-//! `<proof>.<node>.<phone>.<user>.<realm>`, all in hex; the proof is an HMAC, so a phone cannot name another end.
+//! `<proof>.<node>.<phone>.<user>.<realm>` with `.m<rtpengine>` behind where one has the media, all in hex; the proof is an HMAC, so a phone cannot name another end.
 
 use super::ids::fingerprint;
 use crate::bindings::Aor;
@@ -18,6 +18,8 @@ pub(super) struct Token {
     pub(super) phone: PhoneEnd,
     /// Whose phone; empty for one that never registered.
     pub(super) aor: Aor,
+    /// The rtpengine that has the call's media; none: nobody stands between.
+    pub(super) media: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +40,10 @@ impl Token {
     }
 
     pub(super) fn write(&self, key: &NonceKey) -> String {
-        let phone = match self.phone {
-            PhoneEnd::Binding(binding) => format!("b{binding:x}"),
-            PhoneEnd::Flow(flow) => write_flow(flow),
-        };
+        let phone = self.phone_text();
+        let media = self.media.map(|node| format!(".m{node:x}")).unwrap_or_default();
         let (user, realm) = (hex(self.aor.user.as_bytes()), hex(self.aor.realm.as_bytes()));
-        let text = format!("{:x}.{phone}.{user}.{realm}", self.node);
+        let text = format!("{:x}.{phone}.{user}.{realm}{media}", self.node);
         format!("{}.{text}", proof(key, &text))
     }
 
@@ -59,7 +59,24 @@ impl Token {
         let phone = read_phone(parts.next()?)?;
         let user = unhex(parts.next()?)?;
         let realm = unhex(parts.next()?)?;
-        parts.next().is_none().then_some(Self { node, phone, aor: Aor { realm, user } })
+        let media = match parts.next() {
+            Some(part) => Some(u64::from_str_radix(part.strip_prefix('m')?, 16).ok()?),
+            None => None,
+        };
+        parts.next().is_none().then_some(Self { node, phone, aor: Aor { realm, user }, media })
+    }
+
+    /// The name that rtpengine knows the call by: of several phones that ring, each has one of its own.
+    pub(super) fn media_call(&self, call_id: &[u8]) -> String {
+        let name = fingerprint(&[call_id, &self.node.to_be_bytes(), self.phone_text().as_bytes()]);
+        format!("rd-{name:016x}")
+    }
+
+    fn phone_text(&self) -> String {
+        match self.phone {
+            PhoneEnd::Binding(binding) => format!("b{binding:x}"),
+            PhoneEnd::Flow(flow) => write_flow(flow),
+        }
     }
 }
 

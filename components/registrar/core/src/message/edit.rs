@@ -102,6 +102,13 @@ impl<'m> Editor<'m> {
         }
     }
 
+    /// Puts another body in place, and announces its length.
+    pub fn set_body(&mut self, body: &[u8]) {
+        let end = self.message.buffer.len();
+        self.set_value(FieldName::ContentLength, &body.len().to_string());
+        self.replace(Span::new(self.message.body_at, end), body.to_vec());
+    }
+
     /// The changed message.
     pub fn finish(mut self) -> Vec<u8> {
         self.splices.sort_by_key(|splice| splice.span.start);

@@ -8,7 +8,7 @@ use ringdown_domain::TenantId;
 use crate::bindings::{Aor, Binding, Change, Refusal, surplus};
 use crate::digest::{Algorithm, Ha1, NonceKey};
 use crate::edge::{
-    Directory, Edge, Effect, HostPort, Observation, Outgoing, Realm, RegisterSender, Settings, StoreResult,
+    Directory, Edge, Effect, HostPort, MediaOrder, Observation, Outgoing, Realm, RegisterSender, Settings, StoreResult,
 };
 use crate::flow::{Flow, Transport};
 use crate::message::{FieldName, Message};
@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) forgotten: Vec<Binding>,
     /// Streams that were proved, and sources that were reported for guessing.
     pub(super) proved: Vec<u64>,
+    pub(super) media: Vec<(u64, MediaOrder)>,
+    pub(super) ended_media: Vec<String>,
     pub(super) guessing: Vec<SocketAddr>,
     /// The store, kept as the script would.
     pub(super) stored: BTreeMap<Aor, Vec<Binding>>,
@@ -81,6 +83,8 @@ impl World {
             observed: Vec::new(),
             forgotten: Vec::new(),
             proved: Vec::new(),
+            media: Vec::new(),
+            ended_media: Vec::new(),
             guessing: Vec::new(),
             stored: BTreeMap::new(),
             store_away: false,
@@ -132,6 +136,8 @@ impl World {
                     self.edge.stored(operation, result, self.now_ms);
                 }
                 Effect::Forget { binding, .. } => self.forgotten.push(*binding),
+                Effect::Media { operation, order } => self.media.push((operation, *order)),
+                Effect::EndMedia { call, .. } => self.ended_media.push(call),
                 Effect::Observe(observation) => self.observed.push(observation),
                 Effect::Proved { connection } => self.proved.push(connection),
                 Effect::Guessing { source, .. } => self.guessing.push(source),
