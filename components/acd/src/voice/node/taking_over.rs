@@ -89,7 +89,7 @@ impl Node {
                 let (shared, reports) = (self.shared.clone(), self.reports.0.clone());
                 self.errand("voice state", async move {
                     let state = read_state(&shared, tenant).await;
-                    send(&reports, Report::State { tenant, state }).await;
+                    send(&reports, Report::State { tenant, state: Box::new(state) }).await;
                 });
             }
         }
