@@ -59,12 +59,12 @@ enum Report {
     /// A tenant's calls, which could not be read before, and where its effects begin.
     State {
         tenant: TenantId,
-        state: Box<Result<(StreamStart, Recovered), StoreError>>,
+        state: Result<(StreamStart, Recovered), StoreError>,
     },
     /// A caller nobody knew, and the interaction of that channel, if it could be read.
     Placed {
         found: Box<FoundCaller>,
-        interaction: Option<InteractionNow>,
+        interaction: Box<Option<InteractionNow>>,
     },
 }
 
@@ -192,8 +192,8 @@ impl Node {
             }
             Report::Met { connection, started, filtered } => self.met(connection, started, filtered),
             Report::Probe(result) => self.probed(result),
-            Report::State { tenant, state } => self.state_read(tenant, *state),
-            Report::Placed { found, interaction } => self.placed(*found, interaction),
+            Report::State { tenant, state } => self.state_read(tenant, state),
+            Report::Placed { found, interaction } => self.placed(*found, *interaction),
         }
     }
 

@@ -89,7 +89,7 @@ impl Node {
                 let (shared, reports) = (self.shared.clone(), self.reports.0.clone());
                 self.errand("voice state", async move {
                     let state = read_state(&shared, tenant).await;
-                    send(&reports, Report::State { tenant, state: Box::new(state) }).await;
+                    send(&reports, Report::State { tenant, state }).await;
                 });
             }
         }
@@ -172,7 +172,7 @@ impl Node {
             let interaction = interaction.inspect_err(|error| {
                 log::warn!(error:% = error; "an interaction could not be read; its caller is looked at again");
             });
-            send(&reports, Report::Placed { found: Box::new(found), interaction: interaction.ok() }).await;
+            send(&reports, Report::Placed { found: Box::new(found), interaction: Box::new(interaction.ok()) }).await;
         });
     }
 
