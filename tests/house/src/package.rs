@@ -11,7 +11,7 @@ use serde_json::Value;
 pub enum Place {
     /// `components/<name>`: a daemon or the operator's tool.
     Component,
-    /// `components/<name>/core`: decides, does nothing.
+    /// `components/<name>/core`, or another folder of a component that decides and does nothing, as `acd/pacing`.
     Core,
     /// `components/lib/<name>`.
     Library,
@@ -86,7 +86,7 @@ fn read(top: &Path, package: &Value) -> anyhow::Result<Package> {
     let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     let place = match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["components", "lib", _] => Place::Library,
-        ["components", _, "core"] => Place::Core,
+        ["components", _, "core" | "pacing"] => Place::Core,
         ["components", _] => Place::Component,
         ["tests", _] => Place::Tests,
         [..] => anyhow::bail!("{name} lies in {}, which is no place for a crate", inside.display()),

@@ -64,7 +64,7 @@ enum Report {
     /// A caller nobody knew, and the interaction of that channel, if it could be read.
     Placed {
         found: Box<FoundCaller>,
-        interaction: Option<InteractionNow>,
+        interaction: Box<Option<InteractionNow>>,
     },
 }
 
@@ -193,7 +193,7 @@ impl Node {
             Report::Met { connection, started, filtered } => self.met(connection, started, filtered),
             Report::Probe(result) => self.probed(result),
             Report::State { tenant, state } => self.state_read(tenant, state),
-            Report::Placed { found, interaction } => self.placed(*found, interaction),
+            Report::Placed { found, interaction } => self.placed(*found, *interaction),
         }
     }
 

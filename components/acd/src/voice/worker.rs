@@ -280,6 +280,7 @@ impl Work {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only the two kinds of dialling come here")]
     async fn dial(&self, call: &Conversation, order: &Order, way: Option<&Way>) -> Result<(), AriError> {
         let customer = call.customer().map(|customer| customer.channel.as_str());
         let endpoint;
@@ -338,10 +339,12 @@ impl Work {
 
     /// Whether channels were joined decides who has had the call.
     async fn done(&self, call: &Conversation, order: &Order, done: bool) {
-        let channels = match order {
-            Order::Seat { channels, .. } => channels.clone(),
-            Order::Spy { channel, .. } => vec![channel.clone()],
-            _ => return,
+        let channels = if let Order::Seat { channels, .. } = order {
+            channels.clone()
+        } else if let Order::Spy { channel, .. } = order {
+            vec![channel.clone()]
+        } else {
+            return;
         };
         self.tell(call.interaction, Input::Seated { channels, done }).await;
     }
@@ -390,6 +393,7 @@ impl Work {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other orders are Asterisk's")]
     fn command(&self, order: &Order) -> Option<Command> {
         let own = self.call.interaction;
         match order {

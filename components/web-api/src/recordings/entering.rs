@@ -103,7 +103,10 @@ impl Facts {
         let agent = match record.state {
             ringdown_domain::InteractionState::Connected { agent, .. }
             | ringdown_domain::InteractionState::Ended { agent: Some(agent), .. } => Some(agent.0),
-            _ => None,
+            ringdown_domain::InteractionState::Waiting
+            | ringdown_domain::InteractionState::Offered { .. }
+            | ringdown_domain::InteractionState::External { .. }
+            | ringdown_domain::InteractionState::Ended { agent: None, .. } => None,
         };
         Ok(Self {
             queue: record.queue.map(|queue| queue.0),

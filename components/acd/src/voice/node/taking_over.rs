@@ -172,7 +172,7 @@ impl Node {
             let interaction = interaction.inspect_err(|error| {
                 log::warn!(error:% = error; "an interaction could not be read; its caller is looked at again");
             });
-            send(&reports, Report::Placed { found: Box::new(found), interaction: interaction.ok() }).await;
+            send(&reports, Report::Placed { found: Box::new(found), interaction: Box::new(interaction.ok()) }).await;
         });
     }
 
