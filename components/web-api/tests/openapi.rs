@@ -14,6 +14,12 @@ fn the_interface_is_as_reviewed() {
     insta::assert_json_snapshot!("openapi", document());
 }
 
+/// What is said over the WebSocket; the console's types are generated from this.
+#[test]
+fn the_messages_are_as_reviewed() {
+    insta::assert_json_snapshot!("asyncapi", ringdown_web_api::live::websocket::document("ws://127.0.0.1:8001/ws"));
+}
+
 #[test]
 fn every_route_is_described_completely() {
     let document = document();

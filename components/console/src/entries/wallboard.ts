@@ -1,0 +1,4 @@
+import { openPage } from "../lib/page";
+import Wallboard from "../views/wallboard/Wallboard.svelte";
+
+void openPage(Wallboard);
