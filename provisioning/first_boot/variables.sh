@@ -2,8 +2,8 @@
 # The variables: which there are, which were given, which are wrong. Sourced by first_boot_installer.
 
 given_file=/etc/ringdown/first-boot.env
-all_components='redis postgresql web-api provisioner asterisk acd registrar notifier'
-known_components="$all_components haproxy keepalived monitoring backup nats rtpengine"
+all_components='redis postgresql web-api provisioner asterisk acd registrar notifier rtpengine haproxy'
+known_components="$all_components keepalived monitoring backup nats"
 components=
 peers=
 
