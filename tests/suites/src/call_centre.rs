@@ -41,6 +41,8 @@ pub struct CallCentre {
     pub registrar_daemon: Daemon,
     /// Where browsers connect.
     pub notifier: SocketAddr,
+    /// Where the REST interface and the console are served.
+    pub web: SocketAddr,
     /// Between the acd and Asterisk's ARI: how slow that is.
     pub ari_link: SlowLink,
     pub tenant: String,
@@ -172,6 +174,7 @@ impl CallCentre {
             web_phones,
             rtpengine,
             notifier,
+            web,
             ari_link,
             tenant: String::new(),
             realm: "demo.invalid".to_owned(),

@@ -74,6 +74,8 @@ impl From<domain::Direction> for Direction {
 /// Whether a call is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+// A recording that was made is a `Recording` in the REST interface's document, which knows names, not modules.
+#[schema(as = RecordingState)]
 pub enum Recording {
     /// It is not.
     Off,
