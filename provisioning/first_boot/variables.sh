@@ -143,8 +143,10 @@ check_front() {
     local name peer certificate=${RINGDOWN_TLS_CERTIFICATE:-}
     for name in $(compgen -e | grep -E '^RINGDOWN_(HAPROXY|VIP)(_|$)|^RINGDOWN_TLS_CERTIFICATE$' || true); do
         has haproxy || refuse 78 "$name is of a load balancer, and haproxy is not among this host's components"
+        [[ $name != RINGDOWN_VIP* ]] || has keepalived ||
+            refuse 78 "$name is of keepalived, which is not among this host's components"
     done
-    for name in API NOTIFIER REDIS CONSOLE_TLS API_TLS; do
+    for name in API NOTIFIER PHONES REDIS CONSOLE_TLS API_TLS; do
         name=RINGDOWN_HAPROXY_$name
         [ -z "${!name:-}" ] || check_places "$name" "${!name}"
     done

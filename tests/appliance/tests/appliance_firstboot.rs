@@ -400,7 +400,7 @@ fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
             "REDIS_PASSWORD",
         ),
         (&[("RINGDOWN_COMPONENTS", "haproxy")], &[], 78, "RINGDOWN_HAPROXY_API is not set"),
-        (&[("RINGDOWN_VIP", "10.0.0.1")], &[], 78, "RINGDOWN_VIP is of a load balancer"),
+        (&[("RINGDOWN_VIP", "10.0.0.1")], &[], 78, "RINGDOWN_VIP is of keepalived"),
         (
             &[("RINGDOWN_COMPONENTS", "haproxy,keepalived"), ("RINGDOWN_HAPROXY_API", "10.0.0.1")],
             &[],
