@@ -18,7 +18,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::sessions;
 use crate::console::{self, session as console_session};
-use crate::live::{acd, agents as live_agents, calls, interactions, phone_credentials, provisioning, websocket};
+use crate::live::{
+    acd, agents as live_agents, calls, directory, interactions, phone_credentials, provisioning, websocket,
+};
 use crate::problem::Problem;
 use crate::resources::{agents, outbound_routes, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
 use crate::{answers, openapi, quotas, recordings};
@@ -85,6 +87,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(calls::place_call))
         .routes(routes!(calls::extend_wrap_up))
         .routes(routes!(live_agents::get_status, live_agents::put_status))
+        .routes(routes!(directory::get_directory))
+        .routes(routes!(directory::list_agent_interactions))
         .routes(routes!(live_agents::finish_wrap_up))
         .routes(routes!(live_agents::list_live_agents))
         .routes(routes!(phone_credentials::create_phone_credentials))

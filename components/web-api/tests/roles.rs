@@ -77,8 +77,13 @@ const FURTHER_NEEDS: [(&str, &str); 11] = [
     ("reject_offer", "work"),
 ];
 
-const CONSOLE_NEEDS: [(&str, &str); 3] =
-    [("create_console_session", "nothing"), ("delete_console_session", "session"), ("get_console_session", "session")];
+const CONSOLE_NEEDS: [(&str, &str); 5] = [
+    ("create_console_session", "nothing"),
+    ("delete_console_session", "session"),
+    ("get_console_session", "session"),
+    ("get_directory", "work"),
+    ("list_agent_interactions", "own"),
+];
 
 const CALL_NEEDS: [(&str, &str); 28] = [
     ("cancel_consult", "work"),
