@@ -18,6 +18,7 @@ json_list() {
 front() {
     [ -z "${RINGDOWN_HAPROXY_API:-}" ] || echo "\"ringdown_haproxy_api\": $(json_list "$RINGDOWN_HAPROXY_API" 8000),"
     [ -z "${RINGDOWN_HAPROXY_NOTIFIER:-}" ] || echo "\"ringdown_haproxy_notifier\": $(json_list "$RINGDOWN_HAPROXY_NOTIFIER" 8001),"
+    [ -z "${RINGDOWN_HAPROXY_PHONES:-}" ] || echo "\"ringdown_haproxy_phones\": $(json_list "$RINGDOWN_HAPROXY_PHONES" 8088),"
     [ -z "${RINGDOWN_HAPROXY_REDIS:-}" ] || echo "\"ringdown_haproxy_redis\": $(json_list "$RINGDOWN_HAPROXY_REDIS" 6379),"
     echo "\"ringdown_haproxy_console_tls\": $(json_list "${RINGDOWN_HAPROXY_CONSOLE_TLS:-}" 443),"
     echo "\"ringdown_haproxy_api_tls\": $(json_list "${RINGDOWN_HAPROXY_API_TLS:-}" 443),"

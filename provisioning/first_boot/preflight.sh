@@ -54,6 +54,7 @@ needs() {
     ! { has asterisk && has redis; } || processors=2
     ! has redis || { memory=$((memory + 300)) && disk=$((disk + 300)); }
     ! has postgresql || { memory=$((memory + 300)) && disk=$((disk + 500)); }
+    ! has rtpengine || memory=$((memory + 100))
     ! has asterisk || { memory=$((memory + 300)) && disk=$((disk + 600)); }
     echo "$memory $disk $processors"
 }

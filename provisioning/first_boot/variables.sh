@@ -2,8 +2,8 @@
 # The variables: which there are, which were given, which are wrong. Sourced by first_boot_installer.
 
 given_file=/etc/ringdown/first-boot.env
-all_components='redis postgresql web-api provisioner asterisk acd registrar notifier'
-known_components="$all_components haproxy keepalived monitoring backup nats rtpengine"
+all_components='redis postgresql web-api provisioner asterisk acd registrar notifier rtpengine haproxy'
+known_components="$all_components keepalived monitoring backup nats"
 components=
 peers=
 
@@ -143,8 +143,10 @@ check_front() {
     local name peer certificate=${RINGDOWN_TLS_CERTIFICATE:-}
     for name in $(compgen -e | grep -E '^RINGDOWN_(HAPROXY|VIP)(_|$)|^RINGDOWN_TLS_CERTIFICATE$' || true); do
         has haproxy || refuse 78 "$name is of a load balancer, and haproxy is not among this host's components"
+        [[ $name != RINGDOWN_VIP* ]] || has keepalived ||
+            refuse 78 "$name is of keepalived, which is not among this host's components"
     done
-    for name in API NOTIFIER REDIS CONSOLE_TLS API_TLS; do
+    for name in API NOTIFIER PHONES REDIS CONSOLE_TLS API_TLS; do
         name=RINGDOWN_HAPROXY_$name
         [ -z "${!name:-}" ] || check_places "$name" "${!name}"
     done

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Parts: `contender` (the lease), `seat` (what it lends to its tenure), `tenure` (recovery and the loop), `engine` (core, memory of commands, record), `batch`
-//! (what a commit writes), `effects` (journal entry to voice effect), `intake`, `remembered`, `audit`, `metrics`.
+//! (what a commit writes), `effects` (journal entry to voice effect), `intake`, `remembered`, `phones` (whose phone is registered), `audit`, `metrics`.
 //!
 //! What holds: nothing decided leaves this process but through a commit that was applied under the lease; a decision whose
 //! commit was refused is dropped together with the core that made it. The duty never talks to Asterisk, PostgreSQL or a
@@ -23,6 +23,7 @@ mod effects;
 mod engine;
 mod intake;
 mod metrics;
+mod phones;
 mod remembered;
 mod seat;
 mod tenure;

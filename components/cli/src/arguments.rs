@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Drain this host, replace its version, or release its data volume
     Host(Host),
+    /// Look at the SIP messages of this host's registrar
+    Sip(Sip),
 }
 
 #[derive(Args, Debug)]
@@ -146,6 +148,40 @@ pub(crate) enum HostCommand {
     Release(HostRelease),
     /// Resume an interrupted replacement (runs at boot)
     Resume,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Sip {
+    #[command(subcommand)]
+    pub(crate) what: SipCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SipCommand {
+    /// Draw the messages of a call, of a phone, or all, as a ladder: those of the last hour, or live
+    Trace(SipTrace),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SipTrace {
+    /// A Call-ID, an address of record (ada@acme.example, or ada), or all
+    #[arg(default_value = "all", value_name = "CALL-ID|AOR|all")]
+    pub(crate) what: String,
+    /// Go on with what comes, until Ctrl-C
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Print the messages whole
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Write the messages into this file for Wireshark, instead of drawing them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["live", "json"])]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Print JSON, a line each
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The registrar's socket [default: the one of this host's installation]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) socket: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -5,6 +5,7 @@
 //! - `sim`: load, as the Basic ACD's simulator makes it, or real SIP calls.
 //! - `support-bundle`: what somebody who helps has to see, without secrets.
 //! - `explain`: the decisions behind an interaction, in words.
+//! - `sip trace`: the registrar's messages as a ladder.
 //! - `host`: a host out of work, to another version and back ([`host`]).
 //!
 //! On a host that was set up by packages systemd runs the parts, and the same commands read `/etc/ringdown` ([`appliance`]).
@@ -23,6 +24,7 @@ mod operator;
 mod output;
 mod packages;
 mod sim;
+mod sip;
 mod status;
 mod supervise;
 mod support;
@@ -80,5 +82,6 @@ async fn perform(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Sim(sim) => sim::run(&place, sim).await,
         Command::Explain(explain) => explain::run(&place, &explain).await,
         Command::Host(host) => host::run(&place, host).await,
+        Command::Sip(sip) => sip::run(&place, sip).await,
     }
 }

@@ -70,12 +70,13 @@ impl From<StoreError> for End {
 }
 
 /// Serves one WebSocket until it ends.
-pub(crate) async fn serve(hub: Hub, socket: WebSocket, source: IpAddr) {
+/// `cookie` is the token of a browser whose page is this host's own.
+pub(crate) async fn serve(hub: Hub, socket: WebSocket, source: IpAddr, cookie: Option<String>) {
     let (sink, mut stream) = socket.split();
     let mut outlet =
         Outlet { sink, metrics: hub.metrics.clone(), write_wait: hub.limits.write_wait, sent: Instant::now() };
     hub.metrics.connections.inc();
-    let end = match admit_opening(&hub, &mut stream, source).await {
+    let end = match admit_opening(&hub, &mut stream, source, cookie).await {
         Ok(opening) => converse(&hub, opening, &mut outlet, &mut stream).await,
         Err(end) => end,
     };
@@ -87,10 +88,15 @@ pub(crate) async fn serve(hub: Hub, socket: WebSocket, source: IpAddr) {
 }
 
 /// The opening message of somebody who may see something. Until it has come, the connection may have to make room.
-async fn admit_opening(hub: &Hub, stream: &mut SplitStream<WebSocket>, source: IpAddr) -> Result<Opening, End> {
+async fn admit_opening(
+    hub: &Hub,
+    stream: &mut SplitStream<WebSocket>,
+    source: IpAddr,
+    cookie: Option<String>,
+) -> Result<Opening, End> {
     let guest = hub.lobby.enter(source);
     let opened = tokio::select! {
-        opened = tokio::time::timeout(hub.limits.open_wait, open(hub, stream)) => opened,
+        opened = tokio::time::timeout(hub.limits.open_wait, open(hub, stream, cookie)) => opened,
         () = guest.must_leave() => return Err(End::Close(CloseCode::Full)),
         () = hub.shutdown.requested() => return Err(End::Close(CloseCode::GoingAway)),
     };
@@ -120,7 +126,7 @@ struct Opening {
 }
 
 /// Reads the opening message and checks who sent it.
-async fn open(hub: &Hub, stream: &mut SplitStream<WebSocket>) -> Result<Opening, End> {
+async fn open(hub: &Hub, stream: &mut SplitStream<WebSocket>, cookie: Option<String>) -> Result<Opening, End> {
     let text = loop {
         match stream.next().await {
             Some(Ok(Message::Text(text))) => break text,
@@ -136,6 +142,7 @@ async fn open(hub: &Hub, stream: &mut SplitStream<WebSocket>) -> Result<Opening,
     if topics.is_empty() || topics.len() > 3 {
         return Err(End::Close(CloseCode::BadMessage));
     }
+    let token = token.or(cookie).ok_or(End::Close(CloseCode::Unauthenticated))?;
     let session = match who_is(hub, &token).await? {
         TokenAnswer::Valid(session) => session,
         TokenAnswer::Unknown => return Err(End::Close(CloseCode::Unauthenticated)),

@@ -18,6 +18,7 @@
 
 mod config;
 mod connection;
+mod cookie;
 mod feed;
 mod journal;
 mod lobby;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{ConnectInfo, State, WebSocketUpgrade};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 use ringdown_live_views::MAX_CLIENT_MESSAGE_BYTES;
@@ -16,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::Config;
 use crate::connection::{self, Hub};
+use crate::cookie;
 use crate::feed::Feeds;
 use crate::lobby::Lobby;
 use crate::metrics::NotifierMetrics;
@@ -83,14 +85,16 @@ pub async fn bind(config: Config, life: &Life) -> anyhow::Result<Bound> {
 async fn upgrade(
     State(hub): State<Hub>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    let cookie = cookie::of_own_page(&headers);
     upgrade
         .max_message_size(MAX_CLIENT_MESSAGE_BYTES)
         .max_frame_size(MAX_CLIENT_MESSAGE_BYTES)
         .read_buffer_size(MAX_CLIENT_MESSAGE_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .on_upgrade(move |socket| connection::serve(hub, socket, peer.ip()))
+        .on_upgrade(move |socket| connection::serve(hub, socket, peer.ip(), cookie))
 }
 
 /// Says in `/readyz` whether Redis answers.

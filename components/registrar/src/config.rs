@@ -1,6 +1,7 @@
 //! What the environment says.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ringdown_env_config::{Reader, Secret, Url, shared};
@@ -47,6 +48,10 @@ pub struct Config {
     pub connections_per_source: usize,
     /// How long one may stay before its phone has proved who it is.
     pub unproved: Duration,
+    /// By which file messages are read; without one none are kept.
+    pub trace_socket: Option<PathBuf>,
+    /// Most memory for them, in bytes.
+    pub trace_bytes: usize,
     /// What becomes of calls that phones make.
     pub outgoing: Outgoing,
     /// The realm that owns this host's addresses as SIP domains.
@@ -142,6 +147,15 @@ impl Config {
             .default(1_000)
             .about("Most connections from one address: more than the phones of the largest office behind one router.")
             .read();
+        let trace_socket = env
+            .path("RINGDOWN_REGISTRAR_TRACE_SOCKET")
+            .about("A socket's file by which `ringdown sip trace` reads the messages of the last hour. Unset: none are kept.")
+            .optional();
+        let trace_bytes = env
+            .number("RINGDOWN_REGISTRAR_TRACE_BYTES", 65_536..=1_073_741_824_usize)
+            .default(33_554_432)
+            .about("Most memory for these messages, in bytes; the oldest go first.")
+            .read();
         let unproved = env
             .duration_ms("RINGDOWN_REGISTRAR_UNAUTHENTICATED_MS", 1_000..=60_000)
             .default(10_000)
@@ -187,6 +201,8 @@ impl Config {
             connections: connections?,
             connections_per_source: connections_per_source?,
             unproved: unproved?,
+            trace_socket: trace_socket?,
+            trace_bytes: trace_bytes?,
             outgoing: outgoing?,
             address_realm: address_realm?,
         })

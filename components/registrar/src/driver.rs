@@ -16,6 +16,7 @@ use crate::metrics::RegistrarMetrics;
 use crate::slots::Slots;
 use crate::sockets::{self, SipSocket};
 use crate::store::{Order, Store};
+use crate::trace::Trace;
 use crate::warnings::GuessWarnings;
 
 /// Inputs that may wait: about 20 ms of work.
@@ -48,6 +49,15 @@ pub(crate) enum Input {
     Loaded { aor: Aor, bindings: Vec<Binding> },
 }
 
+/// What the driver hands things to.
+pub(crate) struct Surroundings {
+    pub(crate) slots: Slots,
+    pub(crate) store: Store,
+    pub(crate) media: Media,
+    pub(crate) trace: Trace,
+    pub(crate) metrics: RegistrarMetrics,
+}
+
 /// The owner of the core.
 pub(crate) struct Driver {
     edge: Edge,
@@ -57,6 +67,7 @@ pub(crate) struct Driver {
     warnings: GuessWarnings,
     store: Store,
     media: Media,
+    trace: Trace,
     metrics: RegistrarMetrics,
     clock: Clock,
     shutdown: Shutdown,
@@ -64,15 +75,8 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(
-        edge: Edge,
-        sockets: Vec<Arc<SipSocket>>,
-        slots: Slots,
-        store: Store,
-        media: Media,
-        metrics: RegistrarMetrics,
-        life: &Life,
-    ) -> Self {
+    pub(crate) fn new(edge: Edge, sockets: Vec<Arc<SipSocket>>, surroundings: Surroundings, life: &Life) -> Self {
+        let Surroundings { slots, store, media, trace, metrics } = surroundings;
         Self {
             edge,
             sockets,
@@ -81,6 +85,7 @@ impl Driver {
             warnings: GuessWarnings::new(Instant::now()),
             store,
             media,
+            trace,
             metrics,
             clock: life.clock().clone(),
             shutdown: life.shutdown(),
@@ -125,7 +130,10 @@ impl Driver {
     fn feed(&mut self, input: Input) {
         let now_ms = self.clock.now().0;
         match input {
-            Input::Received { flow, bytes } => self.edge.receive(flow, &bytes, now_ms),
+            Input::Received { flow, bytes } => {
+                self.trace.note(now_ms, false, flow, &bytes);
+                self.edge.receive(flow, &bytes, now_ms);
+            }
             Input::Opened { flow, outbox } => {
                 self.connections.insert(flow.link, outbox);
                 self.edge.opened(flow.link);
@@ -186,6 +194,7 @@ impl Driver {
     /// Sends without waiting: a datagram that does not fit is lost as datagrams are, a connection that does not take
     /// more is closed.
     fn send(&mut self, flow: Flow, bytes: Vec<u8>, now_ms: u64) {
+        self.trace.note(now_ms, true, flow, &bytes);
         match flow.connection() {
             None => match sockets::send(&self.sockets, &bytes, flow) {
                 Ok(()) => {}

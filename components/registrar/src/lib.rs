@@ -20,6 +20,7 @@
 //! | `short_lived` | what browsers' phones may register with for a while |
 //! | `media` | rtpengines and what they are asked |
 //! | `others` | bindings that other registrars of the same Redis write |
+//! | `trace` | the messages of the last hour, for `ringdown sip trace` |
 //! | `metrics` | what is counted |
 //!
 //! One reader per socket and one owner of the core: what came first is handled and sent first, so responses of a call
@@ -38,6 +39,7 @@ mod sockets;
 mod start;
 mod store;
 mod streams;
+mod trace;
 mod udp;
 mod warnings;
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::Config;
 use crate::certificates::{CertificateFiles, CertificateKeeper, Certificates};
 use crate::directory::Follower;
-use crate::driver::{Driver, INBOX};
+use crate::driver::{Driver, INBOX, Surroundings};
 use crate::media::Media;
 use crate::metrics::RegistrarMetrics;
 use crate::others::Others;
@@ -27,6 +27,7 @@ use crate::slots::Slots;
 use crate::sockets::SipSocket;
 use crate::store::Store;
 use crate::streams::{self, Connections};
+use crate::trace::{Door, Trace};
 use crate::udp;
 
 /// Binds every listener, then starts the driver, the readers, the store and the configuration watch.
@@ -79,9 +80,20 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
     for (transport, listener) in listeners {
         life.spawn("sip-listener", streams::accept(listener, transport, connections.clone()));
     }
-    let driver = Driver::new(edge, sockets, connections.slots.clone(), store, media, metrics, &life);
+    let trace = trace(&config, &life)?;
+    let surroundings = Surroundings { slots: connections.slots.clone(), store, media, trace, metrics };
+    let driver = Driver::new(edge, sockets, surroundings, &life);
     life.spawn("sip", driver.drive(inputs));
     Ok(())
+}
+
+/// Messages are kept where somebody can read them.
+fn trace(config: &Config, life: &Life) -> anyhow::Result<Trace> {
+    let Some(path) = &config.trace_socket else { return Ok(Trace::new(0)) };
+    let trace = Trace::new(config.trace_bytes);
+    let door = Door::open(path, trace.clone(), life.shutdown()).context("RINGDOWN_REGISTRAR_TRACE_SOCKET")?;
+    life.spawn("trace", door.answer());
+    Ok(trace)
 }
 
 /// Opens the ports of all kinds of streams.

@@ -27,9 +27,9 @@ pub struct Config {
     /// Where recordings are kept.
     pub objects: ringdown_object_files::Settings,
     /// Where clients reach the notifier.
-    pub websocket_url: Url,
+    pub websocket_url: String,
     /// Where browsers' phones reach the registrar, best first.
-    pub phone_urls: Vec<Url>,
+    pub phone_urls: Vec<String>,
     /// The first administrator's password, for `init-admin`.
     pub admin_password: Option<Secret>,
 }
@@ -65,13 +65,13 @@ impl Config {
             .read();
         let quotas = Quotas::read(env);
         let websocket_url = env
-            .url("RINGDOWN_WEB_API_WEBSOCKET_URL", &["ws", "wss"])
+            .client_url("RINGDOWN_WEB_API_WEBSOCKET_URL", &["ws", "wss"])
             .default("ws://127.0.0.1:8001/ws")
             .about("Where clients reach the notifier's WebSocket, as `GET /api/v1/websocket` tells them.")
             .read();
         let objects = ringdown_object_files::read(env);
         let phone_urls = env
-            .urls("RINGDOWN_WEB_API_PHONE_URLS", &["wss", "ws"])
+            .client_urls("RINGDOWN_WEB_API_PHONE_URLS", &["wss", "ws"])
             .default("ws://127.0.0.1:8088")
             .about("Where browsers' phones reach the registrar's WebSockets, best first; told with their credentials.")
             .read();

@@ -57,8 +57,8 @@ pub async fn start(config: Config, life: Life) -> anyhow::Result<()> {
             trusted_proxies: config.trusted_proxies,
             apply_wait: config.apply_wait,
             quotas: config.quotas,
-            websocket_url: config.websocket_url.expose().to_owned(),
-            phone_urls: config.phone_urls.iter().map(|url| url.expose().to_owned()).collect(),
+            websocket_url: config.websocket_url.clone(),
+            phone_urls: config.phone_urls.clone(),
         },
     });
     let shutdown = life.shutdown();

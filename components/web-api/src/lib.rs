@@ -16,6 +16,7 @@ pub mod app;
 pub mod apply;
 pub mod auth;
 pub mod config;
+pub mod console;
 pub mod daemon;
 pub mod db;
 pub mod init_admin;

@@ -4,6 +4,7 @@ pub mod acd;
 pub mod agents;
 pub mod calls;
 pub mod commands;
+pub mod directory;
 pub mod figures;
 pub mod interactions;
 pub mod phone_credentials;

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use axum::http::HeaderValue;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::schema::{SchemaType, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
@@ -14,8 +16,11 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::console::session::COOKIE_NAME;
 use crate::problem::{FieldProblem, ProblemDocument};
 
+/// The security scheme of browsers.
+const COOKIE_SCHEME: &str = "session_cookie";
 /// The name of the security scheme.
 const SCHEME: &str = "token";
 
@@ -54,8 +59,11 @@ pub fn base() -> OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("The token of a log-in or an API token: 43 characters."))
         .build();
+    let about = "The console's log-in. Writes carry `X-Ringdown-Csrf` besides.";
+    let cookie = ApiKeyValue::with_description(COOKIE_NAME, about);
     let components = ComponentsBuilder::new()
         .security_scheme(SCHEME, SecurityScheme::Http(scheme))
+        .security_scheme(COOKIE_SCHEME, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)))
         .schema(ProblemDocument::name(), ProblemDocument::schema())
         .schema(FieldProblem::name(), FieldProblem::schema())
         .responses_from_iter(REFUSALS.map(|(_, name, about)| (name, refusal(about))))

@@ -17,7 +17,10 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::sessions;
-use crate::live::{acd, agents as live_agents, calls, interactions, phone_credentials, provisioning, websocket};
+use crate::console::{self, session as console_session};
+use crate::live::{
+    acd, agents as live_agents, calls, directory, interactions, phone_credentials, provisioning, websocket,
+};
 use crate::problem::Problem;
 use crate::resources::{agents, outbound_routes, queues, routes as did_routes, skills, tenants, tokens, trunks, users};
 use crate::{answers, openapi, quotas, recordings};
@@ -33,6 +36,11 @@ fn api() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(sessions::create_session))
         .routes(routes!(sessions::get_session, sessions::delete_session))
+        .routes(routes!(
+            console_session::create_console_session,
+            console_session::get_console_session,
+            console_session::delete_console_session
+        ))
         .routes(routes!(users::list_users, users::create_user))
         .routes(routes!(users::get_user, users::patch_user, users::delete_user))
         .routes(routes!(tokens::list_tokens, tokens::create_token))
@@ -79,6 +87,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(calls::place_call))
         .routes(routes!(calls::extend_wrap_up))
         .routes(routes!(live_agents::get_status, live_agents::put_status))
+        .routes(routes!(directory::get_directory))
+        .routes(routes!(directory::list_agent_interactions))
         .routes(routes!(live_agents::finish_wrap_up))
         .routes(routes!(live_agents::list_live_agents))
         .routes(routes!(phone_credentials::create_phone_credentials))
@@ -108,6 +118,8 @@ pub fn service(app: App, admin: Router) -> Router {
     // A document made of strings and numbers always becomes JSON.
     let document = JsonText(document.to_json().unwrap_or_default());
     let messages = JsonText(websocket::document(&app.settings.websocket_url).to_string());
+    let mut connects = app.settings.phone_urls.clone();
+    connects.push(app.settings.websocket_url.clone());
     let (api, _) = api().split_for_parts();
     let api = api
         .route("/asyncapi.json", get(move || std::future::ready(messages.clone())))
@@ -115,7 +127,12 @@ pub fn service(app: App, admin: Router) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(surroundings, around));
-    Router::new().nest("/api/v1", api).with_state(app).merge(admin).fallback(no_such_path)
+    Router::new()
+        .nest("/api/v1", api)
+        .with_state(app)
+        .merge(console::routes(&connects))
+        .merge(admin)
+        .fallback(no_such_path)
 }
 
 /// A JSON text made once.

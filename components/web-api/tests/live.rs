@@ -322,3 +322,31 @@ async fn the_websocket_is_found_and_described() {
         assert!(document["components"]["schemas"][name].is_object(), "{name}");
     }
 }
+
+#[tokio::test]
+async fn agents_read_the_directory_and_what_they_had_themselves() {
+    let house = House::build().await;
+    let root = house.root();
+    let bob = root.post(&house.at("/agents"), json!({ "name": "Bob" })).await.expect(201).id();
+    house.status(root, json!({ "status": "ready" })).await.expect(200);
+    let task = house.create(json!({ "queue": house.queue })).await.expect(201).id();
+    let ada = house.world.user("ada", "agent", Some(&house.tenant), Some(&house.agent)).await;
+
+    let directory = ada.get(&house.at("/directory")).await.expect(200).body;
+    assert_eq!(directory["queues"], json!([{ "id": house.queue, "name": "Sales", "recorded": false }]));
+    let named =
+        |name: &str| directory["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == name).unwrap();
+    assert_eq!((&named("Ada")["status"], &named("Ada")["state"]), (&json!("ready"), &json!("talking")));
+    assert_eq!(named("Bob")["status"], "logged_out");
+    assert!(!directory.to_string().contains(&task), "with whom colleagues speak is theirs");
+    let found = ada.get(&house.at("/directory?search=bO")).await.expect(200).body;
+    assert_eq!(found["agents"].as_array().unwrap().len(), 1, "{found}");
+    ada.get(&house.at("/directory?search=")).await.expect(422);
+
+    let own = house.at(&format!("/agents/{}/interactions", house.agent));
+    assert_eq!(ada.get(&own).await.expect(200).body["items"], json!([]), "it has not ended");
+    ada.post(&house.at(&format!("/interactions/{task}/end")), json!({})).await.expect(200);
+    let ended = ada.get(&format!("{own}?state=ended&limit=50")).await.expect(200).body;
+    assert_eq!(ended["items"][0]["id"], json!(task), "{ended}");
+    ada.get(&house.at(&format!("/agents/{bob}/interactions"))).await.expect(403);
+}

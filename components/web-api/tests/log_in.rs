@@ -30,6 +30,40 @@ async fn log_in_and_out() {
 }
 
 #[tokio::test]
+async fn a_browser_signs_in_by_a_cookie_and_writes_with_a_second_proof() {
+    let world = World::configuration().await;
+    let nobody = world.root.nobody();
+    let path = "/console/session";
+    nobody.get(path).await.expect(401);
+    let attempt = json!({ "login": "admin", "password": PASSWORD });
+    let signed_in = nobody.post(path, attempt).await.expect(201);
+    let set = signed_in.header("set-cookie").to_owned();
+    assert!(set.contains("; HttpOnly; SameSite=Strict") && !set.contains("Secure"), "{set}");
+    let cookie = set.split(';').next().expect("a cookie").to_owned();
+    let csrf = signed_in.body["csrf"].as_str().expect("a proof").to_owned();
+    assert!(!signed_in.text.contains(cookie.split('=').nth(1).expect("a token")), "no script sees the token");
+
+    let ask = |method: reqwest::Method, path: &str, proof: Option<&str>| {
+        let request = nobody.request(method, path).header("cookie", format!("theme=dark; {cookie}"));
+        proof.into_iter().fold(request, |request, proof| request.header("x-ringdown-csrf", proof))
+    };
+    let shown = nobody.send(ask(reqwest::Method::GET, path, None)).await.expect(200);
+    assert_eq!((&shown.body["csrf"], &shown.body["role"]), (&json!(csrf), &json!("administrator")));
+    nobody.send(ask(reqwest::Method::GET, "/tenants", None)).await.expect(200);
+    let tenant = json!({ "name": "Acme", "realm": "acme.example" });
+    for proof in [None, Some("wrong")] {
+        let refused = nobody.send(ask(reqwest::Method::POST, "/tenants", proof).json(&tenant)).await.expect(403);
+        assert_eq!(refused.body["code"], "csrf");
+    }
+    nobody.send(ask(reqwest::Method::POST, "/tenants", Some(&csrf)).json(&tenant)).await.expect(201);
+    nobody.send(ask(reqwest::Method::DELETE, path, None)).await.expect(403);
+    let out = nobody.send(ask(reqwest::Method::DELETE, path, Some(&csrf))).await.expect(204);
+    assert!(out.header("set-cookie").contains("Max-Age=0"));
+    let over = nobody.send(ask(reqwest::Method::GET, path, None)).await.expect(401);
+    assert_eq!(over.body["code"], "signed_out");
+}
+
+#[tokio::test]
 async fn guessing_is_braked() {
     let world = World::configuration().await;
     let mut answers = Vec::new();

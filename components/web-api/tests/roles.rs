@@ -77,6 +77,14 @@ const FURTHER_NEEDS: [(&str, &str); 11] = [
     ("reject_offer", "work"),
 ];
 
+const CONSOLE_NEEDS: [(&str, &str); 5] = [
+    ("create_console_session", "nothing"),
+    ("delete_console_session", "session"),
+    ("get_console_session", "session"),
+    ("get_directory", "work"),
+    ("list_agent_interactions", "own"),
+];
+
 const CALL_NEEDS: [(&str, &str); 28] = [
     ("cancel_consult", "work"),
     ("complete_consult", "work"),
@@ -153,7 +161,8 @@ async fn ask(caller: &Caller, route: &Route, ids: &BTreeMap<&str, String>) -> u1
 
 #[tokio::test]
 async fn no_role_gets_what_it_may_not_have() {
-    let needs: BTreeMap<&str, &str> = NEEDS.into_iter().chain(FURTHER_NEEDS).chain(CALL_NEEDS).collect();
+    let needs: BTreeMap<&str, &str> =
+        NEEDS.into_iter().chain(FURTHER_NEEDS).chain(CALL_NEEDS).chain(CONSOLE_NEEDS).collect();
     let world = World::configuration().await;
     let own = world.tenant("own.example").await;
     let other = world.tenant("other.example").await;

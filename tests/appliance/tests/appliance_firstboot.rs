@@ -22,8 +22,8 @@ const RECORD: &str = "/var/lib/ringdown/first-boot.json";
 const INSTALLER: &str = "/srv/bundle/first_boot_installer";
 /// The host that gets everything: its name, and the last number of its address.
 const CENTRE: (&str, u8) = ("centre", 11);
-const SERVICES: [&str; 8] =
-    ["redis", "postgresql", "web-api", "provisioner", "asterisk", "acd", "registrar", "notifier"];
+const SERVICES: [&str; 9] =
+    ["redis", "postgresql", "web-api", "provisioner", "asterisk", "acd", "registrar", "notifier", "rtpengine"];
 
 /// User-data of a host that becomes what `variables` say. It holds no secret.
 fn seed(variables: &[(&str, &str)]) -> Seed {
@@ -113,6 +113,7 @@ fn a_bare_host_becomes_a_contact_centre_and_stays_one() -> anyhow::Result<()> {
     assert_healthy(&host)?;
     no_secret_is_told(&host)?;
     only_what_is_needed_is_open(&fleet, &host)?;
+    browsers_are_served(&fleet, &host)?;
     the_log_tells_when(&host)?;
     postgresql_has_refused_nobody(&host)?;
     assert_eq!(networking(&host)?, untouched.network, "the network is as the operator made it");
@@ -160,9 +161,24 @@ fn only_what_is_needed_is_open(fleet: &Fleet, host: &Host) -> anyhow::Result<()>
         Ok(fleet.run_outside(Duration::from_secs(5), &["sh", "-c", &line])?.status.success())
     };
     assert!(open(5060)?, "phones register");
-    for port in [5432, 6379, 7088, 8000, 8001, 8002, 8003, 8004, 8012] {
+    for port in [5432, 6379, 7088, 8000, 8001, 8002, 8003, 8004, 8010, 8012, 8404, 12000, 22222] {
         assert!(!open(port)?, "{port} is open to everybody");
     }
+    Ok(())
+}
+
+/// From another host, by 443 alone: the API, live events, and the SIP of phones.
+fn browsers_are_served(fleet: &Fleet, host: &Host) -> anyhow::Result<()> {
+    let ask = |path: &str, more: &str| -> anyhow::Result<String> {
+        let line =
+            format!("curl -sk -m 5 --http1.1 -o /dev/null -w '%{{http_code}}' {more} https://{}{path}", host.address());
+        Ok(fleet.run_outside(Duration::from_secs(10), &["sh", "-c", &line])?.stdout)
+    };
+    let upgrade = "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: cmluZ2Rvd25yaW5nZG93bg=='";
+    assert_eq!(ask("/api/v1/openapi.json", "")?, "200");
+    assert_eq!(ask("/ws", upgrade)?, "101", "live events");
+    assert_eq!(ask("/sip", &format!("{upgrade} -H 'Sec-WebSocket-Protocol: sip'"))?, "101", "phones");
+    assert_eq!(ask("/metrics", "")?, "404", "figures are for those inside");
     Ok(())
 }
 
@@ -384,7 +400,7 @@ fn what_is_wrong_is_refused_before_anything_changes() -> anyhow::Result<()> {
             "REDIS_PASSWORD",
         ),
         (&[("RINGDOWN_COMPONENTS", "haproxy")], &[], 78, "RINGDOWN_HAPROXY_API is not set"),
-        (&[("RINGDOWN_VIP", "10.0.0.1")], &[], 78, "RINGDOWN_VIP is of a load balancer"),
+        (&[("RINGDOWN_VIP", "10.0.0.1")], &[], 78, "RINGDOWN_VIP is of keepalived"),
         (
             &[("RINGDOWN_COMPONENTS", "haproxy,keepalived"), ("RINGDOWN_HAPROXY_API", "10.0.0.1")],
             &[],

@@ -64,6 +64,8 @@ struct Inner {
     manner: watch::Sender<Manner>,
     told: mpsc::UnboundedSender<Seen>,
     answers: watch::Sender<Option<String>>,
+    /// REGISTERs sent so far.
+    registers: AtomicU32,
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +109,7 @@ impl Phone {
             manner: watch::Sender::new(manner),
             told,
             answers: watch::Sender::new(None),
+            registers: AtomicU32::new(0),
         });
         let tasks = vec![tokio::spawn(Arc::clone(&inner).listen())];
         Ok(Self { inner, seen, tasks })
@@ -126,21 +129,33 @@ impl Phone {
 
     /// Registers with MD5 digest at the registrar.
     pub async fn register(&self, registrar: SocketAddr, realm: &str, password: &str) -> anyhow::Result<()> {
-        let challenge = self.ask_register(registrar, realm, 1, "").await?;
+        self.register_for(registrar, realm, password, 600).await
+    }
+
+    /// Takes the registration back.
+    pub async fn unregister(&self, registrar: SocketAddr, realm: &str, password: &str) -> anyhow::Result<()> {
+        self.register_for(registrar, realm, password, 0).await
+    }
+
+    /// Registers for so many seconds.
+    pub async fn register_for(&self, to: SocketAddr, realm: &str, password: &str, seconds: u32) -> anyhow::Result<()> {
+        let expires = format!("Expires: {seconds}\r\n");
+        let challenge = self.ask_register(to, realm, &expires).await?;
         anyhow::ensure!(status(&challenge) == Some(401), "expected a challenge: {challenge}");
         let authorization = authorization(&challenge, &self.inner.user, realm, password)?;
-        let answer = self.ask_register(registrar, realm, 2, &authorization).await?;
+        let answer = self.ask_register(to, realm, &format!("{expires}{authorization}")).await?;
         anyhow::ensure!(status(&answer) == Some(200), "not registered: {answer}");
         Ok(())
     }
 
-    async fn ask_register(&self, to: SocketAddr, realm: &str, cseq: u32, more: &str) -> anyhow::Result<String> {
+    async fn ask_register(&self, to: SocketAddr, realm: &str, more: &str) -> anyhow::Result<String> {
         let inner = &self.inner;
+        let cseq = inner.registers.fetch_add(1, Ordering::Relaxed) + 1;
         let (user, at) = (&inner.user, inner.address);
         let request = format!(
             "REGISTER sip:{realm} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{user}-{cseq}-{};rport\r\n\
              From: <sip:{user}@{realm}>;tag=f{user}\r\nTo: <sip:{user}@{realm}>\r\nCall-ID: reg-{user}-{}\r\n\
-             CSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{at}>\r\nMax-Forwards: 70\r\nExpires: 600\r\n{more}\
+             CSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{at}>\r\nMax-Forwards: 70\r\n{more}\
              Content-Length: 0\r\n\r\n",
             at.port(),
             at.port()

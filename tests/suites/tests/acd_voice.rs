@@ -125,6 +125,35 @@ fn to_agent(agent: &Agent) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_phone_gets_no_calls_but_tasks() {
+    let centre = CallCentre::open(Wishes::default()).await.unwrap();
+    let mut ada = Agent::hire(&centre, "ada", ADA_HZ, json!({ "English": 5 })).await.ready(&centre).await;
+    centre.agent(&ada.id, "can be reached", |record| record["reachable"] == true).await;
+    ada.phone.unregister(centre.registrar, &centre.realm, PHONE_PASSWORD).await.unwrap();
+    centre.agent(&ada.id, "cannot be reached", |record| record["reachable"] == false).await;
+
+    let mut caller = Phone::new(CARRIER, "4930555", CALLER_HZ, Manner::Answer).await.unwrap();
+    caller.call("100", centre.trunk).await.unwrap();
+    assert_eq!(caller.next(PATIENCE).await.unwrap(), Seen::Talking, "with the music");
+    let call = centre.interaction("waits", |record| record["media"] == "voice").await;
+    assert_eq!((&call["state"]["kind"], &call["offers"]), (&json!("waiting"), &json!(0)), "{call}");
+    let queue = call["queue"].clone();
+    let task = centre.post(&centre.of_tenant("interactions"), json!({ "queue": queue })).await.unwrap();
+    let task = centre.of_tenant(&format!("interactions/{}", text(&task, "id").unwrap()));
+    assert_eq!(centre.get(&task).await.unwrap()["state"]["kind"], "connected", "other work needs no phone");
+    centre.post(&format!("{task}/end"), json!({})).await.unwrap();
+    centre.post(&centre.of_tenant(&format!("agents/{}/finish-wrap-up", ada.id)), json!({})).await.unwrap();
+    ada.state(&centre, "idle").await;
+
+    // Whoever comes back is the longest available still, and there is somebody who waits.
+    ada.phone.register(centre.registrar, &centre.realm, PHONE_PASSWORD).await.unwrap();
+    ada.answers().await;
+    assert!(caller.hears(ADA_HZ, PATIENCE).await, "the caller hears Ada");
+    caller.hang_up().await.unwrap();
+    centre.ended(&text(&call, "id").unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hold_gives_the_customer_music_and_resume_gives_the_agent_back() {
     let scene = Scene::open().await;
     scene.act("hold", json!({})).await;

@@ -30,7 +30,7 @@ use super::intake::{self, Arrivals};
 use super::metrics::TenantLabel;
 use super::remembered::Remembered;
 use super::seat::Seat;
-use super::{Shared, audit};
+use super::{Shared, audit, phones};
 
 /// The longest sleep of the loop; figures are told and the command stream is trimmed this often.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -87,6 +87,8 @@ impl Tenure {
         let position = restored.record.position.clone();
         let engine = Engine::new(tenant, config, restored, shared.metrics.clone());
         let arrivals = start_intake(shared, tenant, position, end.clone());
+        let phones = phones::watch(shared.clone(), tenant, seat.configs.clone(), end.clone());
+        shared.life.spawn_finite(format!("phones {tenant}"), phones);
         shared.life.spawn_finite(format!("audit {tenant}"), run_audit(shared.clone(), tenant, end));
         Ok(Self { engine, lease, committer: Some(committer), arrivals, lost, _end: guard, retention, caught_up: false })
     }

@@ -107,8 +107,11 @@ fn registrar(installation: &Installation, programs: &Path) -> anyhow::Result<Chi
     let everywhere = format!("0.0.0.0:{}", ports.of(PortName::Sip));
     let at = |name: PortName| format!("0.0.0.0:{}", ports.of(name));
     let certificate = installation.certificate()?;
+    let folder = installation.join("registrar");
+    std::fs::create_dir_all(&folder)?;
     let child = daemon(installation, programs, "registrar", Stage::Work)?;
     Ok(child
+        .env("RINGDOWN_REGISTRAR_TRACE_SOCKET", folder.join("trace.sock"))
         .env("RINGDOWN_RTPENGINE_URLS", format!("udp://{}", ports.loopback(PortName::Rtpengine)))
         .env("RINGDOWN_REGISTRAR_TLS_LISTEN", at(PortName::SipTls))
         .env("RINGDOWN_REGISTRAR_WS_LISTEN", at(PortName::SipWs))

@@ -1,5 +1,6 @@
 //! From text to values that cannot be wrong inside. Each function's error says what is wrong and never repeats the text.
 
+use crate::Url;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -63,6 +64,17 @@ pub(crate) fn choice<T: Clone>(text: &str, choices: &[(&'static str, T)]) -> Res
 }
 
 /// Elements separated by commas; blanks around them are dropped, an empty element is a fault.
+pub(crate) fn client_url(text: &str, schemes: &[&str]) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Url::parse(text, schemes).map(|url| url.expose().to_owned());
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+    if text.starts_with("//") || text.len() > 256 || !text.chars().all(is_plain) {
+        return Err("is no path of letters, digits and /-_.~".into());
+    }
+    Ok(text.to_owned())
+}
+
 pub(crate) fn list<T>(text: &str, element: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     if parts.len() > LIST_MAX {

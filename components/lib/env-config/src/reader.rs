@@ -150,6 +150,26 @@ impl Reader {
         Variable::new(self, name, accepts, Box::new(parser)).or_file()
     }
 
+    /// Where clients reach something: a URL with one of `schemes`, or a path on the host that they asked (a load balancer leads
+    /// both to their places).
+    pub fn client_url(&mut self, name: &'static str, schemes: &'static [&'static str]) -> Variable<'_, String> {
+        let accepts = format!(
+            "a URL that starts with {}, or a path like /ws on the host that was asked",
+            or_list(schemes, "://")
+        );
+        Variable::new(self, name, accepts, Box::new(|text| parse::client_url(text, schemes)))
+    }
+
+    /// Several of [`Reader::client_url`] separated by commas, at most 64.
+    pub fn client_urls(&mut self, name: &'static str, schemes: &'static [&'static str]) -> Variable<'_, Vec<String>> {
+        let accepts = format!(
+            "URLs that start with {}, or paths like /sip on the host that was asked, separated by commas",
+            or_list(schemes, "://")
+        );
+        let parser = |text: &str| parse::list(text, |element| parse::client_url(element, schemes));
+        Variable::new(self, name, accepts, Box::new(parser))
+    }
+
     /// An absolute path. Whether something is there is found out when it is opened.
     pub fn path(&mut self, name: &'static str) -> Variable<'_, PathBuf> {
         Variable::new(self, name, "an absolute path".into(), Box::new(parse::path))

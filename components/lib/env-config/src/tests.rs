@@ -106,6 +106,17 @@ fn urls_are_checked_where_a_client_library_would_only_fail_later() {
 }
 
 #[test]
+fn where_clients_reach_something_is_a_url_or_a_path() {
+    let read = |text: &str| crate::parse::client_url(text, &["ws", "wss"]);
+    for good in ["ws://127.0.0.1:8001/ws", "wss://desk.example/ws", "/ws", "/sip/2"] {
+        assert_eq!(read(good).as_deref(), Ok(good));
+    }
+    for bad in ["", "ws", "http://desk.example", "//desk.example/ws", "/a b", "/ws?x=1", "/<script>"] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn a_url_shows_its_place_and_hides_its_password() {
     let url = Url::parse(&format!("postgres://ada:{CANARY}@db:5432/x?password={CANARY}"), &["postgres"]).unwrap();
     assert_eq!(url.to_string(), "postgres://db:5432/x");

@@ -50,8 +50,10 @@ pub enum SnapshotCause {
 pub enum ClientMessage {
     /// The first message, within the opening time.
     Open {
-        /// The token of a log-in or an API token. In a message and not in the URL, since URLs end in logs.
-        token: String,
+        /// The token of a log-in or an API token. In a message and not in the URL, since URLs end in logs. Left out by the console's
+        /// pages: theirs is in a cookie.
+        #[serde(default)]
+        token: Option<String>,
         /// The tenant to watch; only for log-ins that are not of one tenant.
         #[serde(default)]
         #[schema(value_type = Option<Uuid>)]

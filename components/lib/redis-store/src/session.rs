@@ -76,6 +76,8 @@ const UNKNOWN_REMEMBERED: Duration = Duration::from_secs(2);
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 /// How often it is looked for meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(20);
+/// The cookie in which a browser has the token of its log-in.
+pub const COOKIE: &str = "ringdown_session";
 /// Characters of a token: 32 bytes in base64url without padding.
 pub const TOKEN_CHARS: usize = 43;
 

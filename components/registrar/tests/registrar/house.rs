@@ -91,6 +91,8 @@ impl House {
             connections: 64,
             connections_per_source: 32,
             unproved: Duration::from_millis(1_500),
+            trace_socket: Some(folder.join("trace.sock")),
+            trace_bytes: 1_000_000,
             outgoing: Outgoing::ToNodes,
             address_realm: None,
         };

@@ -18,6 +18,7 @@ use super::sessions;
 use super::token::Token;
 use crate::answers;
 use crate::app::App;
+use crate::console::session;
 
 /// A need as a type, for signatures.
 pub trait Needed: Send + Sync + 'static {
@@ -148,11 +149,22 @@ impl FromRequestParts<App> for ForUser {
 }
 
 async fn authenticate(parts: &Parts, app: &App) -> Result<(Principal, Token), Problem> {
-    let token = bearer(parts)?;
+    let token = presented(parts)?;
     match sessions::find(app, &token).await? {
         Some(who) => Ok((who, token)),
         None => Err(answers::unauthorized("the token is unknown, expired or revoked")),
     }
+}
+
+/// The token of the request: in `Authorization`, or, for the console's pages, in their cookie.
+fn presented(parts: &Parts) -> Result<Token, Problem> {
+    if !parts.headers.contains_key(AUTHORIZATION)
+        && let Some(token) = session::cookie(&parts.headers)
+    {
+        session::check_csrf(&parts.method, &parts.headers, &token)?;
+        return Ok(token);
+    }
+    bearer(parts)
 }
 
 fn bearer(parts: &Parts) -> Result<Token, Problem> {

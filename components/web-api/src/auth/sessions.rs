@@ -139,22 +139,31 @@ pub async fn create_session(
     source: Source,
     Body(attempt): Body<LogIn>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
+    let (token, session) = log_in(&app, source, &attempt).await?;
+    let logged_in = LoggedIn { token: token.reveal().to_owned(), session: CurrentSession::from(&session) };
+    Ok((StatusCode::CREATED, Json(logged_in)))
+}
+
+/// Checks a log-in and begins its session.
+///
+/// # Errors
+/// 401 for a wrong password and an unknown login alike, 429 when there were too many tries, 503 when a store is away.
+pub async fn log_in(app: &App, source: Source, attempt: &LogIn) -> Result<(Token, Session), Problem> {
     let login = attempt.login.as_str();
     if let Err(wait) = app.limiter.attempt(login, source.0, Instant::now()) {
         app.metrics.log_in("throttled");
         log::warn!(source:display = source.0, wait_ms = wait.as_millis() as u64; "log-in attempts are braked");
         return Err(answers::too_many_attempts(wait));
     }
-    let mut session = check_password(&app, &attempt, source).await?;
+    let mut session = check_password(app, attempt, source).await?;
     app.limiter.succeeded(login, source.0, Instant::now());
     let token = Token::draw().map_err(|error| answers::internal("draw a token", &error))?;
-    session = admit(&app, &attempt, source, session).await?;
+    session = admit(app, attempt, source, session).await?;
     let lifetime = app.settings.session_ttl;
     session::store(&app.redis, token.reveal(), &session, lifetime).await.map_err(|e| answers::store_problem(&e))?;
     app.metrics.log_in("accepted");
     log::info!(user:display = session.user, source:display = source.0; "logged in");
-    let logged_in = LoggedIn { token: token.reveal().to_owned(), session: CurrentSession::from(&session) };
-    Ok((StatusCode::CREATED, Json(logged_in)))
+    Ok((token, session))
 }
 
 /// The session of who has this login and password.
@@ -244,7 +253,11 @@ pub async fn find(app: &App, token: &Token) -> Result<Option<Principal>, Problem
     Ok(lookup(app, token).await?.as_ref().map(Principal::from))
 }
 
-async fn lookup(app: &App, token: &Token) -> Result<Option<Session>, Problem> {
+/// The session of a token; none when it is unknown, expired or revoked.
+///
+/// # Errors
+/// 503 when Redis is away.
+pub async fn lookup(app: &App, token: &Token) -> Result<Option<Session>, Problem> {
     let now = app.clock.now();
     match session::look_up(&app.redis, token.reveal(), now).await.map_err(|error| answers::store_problem(&error))? {
         Standing::Valid(session) => Ok(Some(session)),

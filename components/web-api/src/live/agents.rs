@@ -5,7 +5,7 @@ use axum::extract::State;
 use ringdown_domain as domain;
 use ringdown_domain::{AgentId, ReasonCode};
 use ringdown_events::{AgentRecord, Command};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::commands::{self, Answered, Request};
@@ -28,7 +28,7 @@ pub struct StatusInput {
 }
 
 /// A status without its reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusWord {
     /// Wants interactions.
@@ -128,7 +128,7 @@ pub async fn list_live_agents(
     Ok(Json(Page { items: page.items.into_iter().map(LiveAgent::from).collect(), next_cursor: page.next_cursor }))
 }
 
-const fn word_of(status: &domain::AgentStatus) -> StatusWord {
+pub(super) const fn word_of(status: &domain::AgentStatus) -> StatusWord {
     match status {
         domain::AgentStatus::LoggedOut => StatusWord::LoggedOut,
         domain::AgentStatus::NotReady { .. } => StatusWord::NotReady,

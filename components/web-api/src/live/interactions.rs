@@ -223,11 +223,7 @@ pub async fn list_interactions(
     let limit = filter.limit.unwrap_or_default();
     let in_queue = |record: &InteractionRecord| filter.queue.is_none_or(|queue| record.queue == Some(queue));
     if filter.state == Some(LiveState::Ended) {
-        let before =
-            filter.cursor.as_deref().map(|text| text.parse().map_err(|_| answers::bad_cursor())).transpose()?;
-        let page = reader::ended_page(&app, scope.tenant, before, limit.value(), in_queue).await?;
-        let items = page.items.into_iter().map(Interaction::from).collect();
-        return Ok(Json(Page { items, next_cursor: page.next_cursor }));
+        return page_of_ended(&app, scope.tenant, filter.cursor.as_deref(), limit, in_queue).await;
     }
     let after = filter.cursor.as_deref().map(answers::id_cursor).transpose()?.map(InteractionId);
     let wanted = |record: &InteractionRecord| {
@@ -237,6 +233,20 @@ pub async fn list_interactions(
     };
     let page = reader::live_page(&app, scope.tenant, after, limit.value(), wanted).await?;
     Ok(Json(Page { items: page.items.into_iter().map(Interaction::from).collect(), next_cursor: page.next_cursor }))
+}
+
+/// A page of interactions that have ended, the last one first.
+pub(super) async fn page_of_ended(
+    app: &App,
+    tenant: TenantId,
+    cursor: Option<&str>,
+    limit: answers::Limit,
+    wanted: impl Fn(&InteractionRecord) -> bool,
+) -> Result<Json<Page<Interaction>>, Problem> {
+    let before = cursor.map(|text| text.parse().map_err(|_| answers::bad_cursor())).transpose()?;
+    let page = reader::ended_page(app, tenant, before, limit.value(), wanted).await?;
+    let items = page.items.into_iter().map(Interaction::from).collect();
+    Ok(Json(Page { items, next_cursor: page.next_cursor }))
 }
 
 /// One interaction. Agents see those offered to them or with them.

@@ -45,7 +45,7 @@ pub struct PhoneCredentials {
     password: String,
     /// UTC milliseconds: ask for new ones before.
     expires_at: u64,
-    /// Where the registrar takes WebSockets (subprotocol `sip`), best first.
+    /// Where the registrar takes WebSockets (subprotocol `sip`), best first. A path is on the host that answered.
     websocket_urls: Vec<String>,
 }
 

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 /// Where live events come from.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WebsocketAddress {
-    /// Connect here, and send the opening message within five seconds.
+    /// Connect here (a path: on the host that answered, by `wss` where that was asked by `https`), and send the opening message within five seconds.
     pub url: String,
     /// What is said: an AsyncAPI document with the schemas of all messages.
     pub schema: String,
@@ -42,8 +42,7 @@ pub fn document(url: &str) -> Value {
     let schemas = OpenApiBuilder::new().components(Some(components)).build();
     // A document made of strings and numbers always becomes JSON.
     let schemas = serde_json::to_value(&schemas).unwrap_or_default();
-    let (scheme, rest) = url.split_once("://").unwrap_or(("ws", url));
-    let (host, path) = rest.split_once('/').unwrap_or((rest, "ws"));
+    let (server, path) = server(url);
     let message = |name: &str, about: &str| {
         json!({ "name": name, "summary": about, "contentType": "application/json",
                 "payload": { "$ref": format!("#/components/schemas/{name}") } })
@@ -56,7 +55,7 @@ pub fn document(url: &str) -> Value {
             "description": "One message opens the connection; a snapshot or `resumed` follows, then every event in order. Close codes 4000 \
                             to 4499 mean: come back with the last position; 4500 to 4999, and those of RFC 6455, mean: stop."
         },
-        "servers": { "notifier": { "host": host, "protocol": scheme } },
+        "servers": { "notifier": server },
         "channels": { "live": {
             "address": format!("/{path}"),
             "messages": {
@@ -72,4 +71,20 @@ pub fn document(url: &str) -> Value {
         },
         "components": { "schemas": schemas["components"]["schemas"] }
     })
+}
+
+/// The server of the document, and the path there.
+fn server(url: &str) -> (Value, &str) {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, "ws"));
+            (json!({ "host": host, "protocol": scheme }), path)
+        }
+        None => {
+            let about = "The host that serves this document.";
+            let server =
+                json!({ "host": "{host}", "protocol": "wss", "variables": { "host": { "description": about } } });
+            (server, url.trim_start_matches('/'))
+        }
+    }
 }

@@ -8,6 +8,7 @@ use ringdown_events::{
 };
 
 use super::{MAX_WAITING, Router, refuse, skills};
+use crate::conversation::is_voice;
 
 /// Most free notes, and the most characters of a key and of a value.
 const MAX_ATTRIBUTES: usize = 16;
@@ -81,7 +82,7 @@ impl Router {
         if record.requirements.len() == before {
             return false;
         }
-        let needs = self.skills.needs(&record.requirements);
+        let needs = self.skills.needs(&record.requirements, is_voice(record));
         let set = self.waiting.use_set(needs, &mut self.line);
         let old = std::mem::replace(&mut self.interactions[slot].set, set);
         self.waiting.drop_set(old, &mut self.line);

@@ -104,7 +104,7 @@ impl Router {
             reachable: None,
             engagements: Vec::new(),
         };
-        let profile = self.skills.profile(&record.skills);
+        let profile = self.skills.profile(&record.skills, true);
         let slot = self.agents.insert(agent.id, Agent::new(record));
         self.line.set_profile(slot, profile);
         self.agent_changed(slot);
@@ -121,7 +121,8 @@ impl Router {
         entry.record.name = agent.name.clone();
         if skills_change {
             entry.skill_names = skills.keys().cloned().collect();
-            self.line.set_profile(slot, self.skills.profile(&skills));
+            let has_phone = !super::phones::is_unreachable(&entry.record);
+            self.line.set_profile(slot, self.skills.profile(&skills, has_phone));
             entry.record.skills = skills;
         }
         self.agent_changed(slot);

@@ -116,7 +116,7 @@ impl Router {
 
     /// Gives a new record its slot; it is in no index yet.
     pub(super) fn insert_record(&mut self, record: InteractionRecord) -> u32 {
-        let needs = self.skills.needs(&record.requirements);
+        let needs = self.skills.needs(&record.requirements, is_voice(&record));
         let set = self.waiting.use_set(needs, &mut self.line);
         let slot = self.interactions.insert(record.id, Interaction { record, set, dirty: false, shown: None });
         self.touch_interaction(slot);

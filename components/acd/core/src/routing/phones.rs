@@ -1,12 +1,13 @@
 //! Whether agents' phones are registered, as the edge observes it.
 //!
-//! Who cannot be reached is not in the line but keeps the place in it: a seat that is hidden (`place_since_ms`), as while an
-//! offer is open. When a phone is there again, the agent stands at the old availability clock.
+//! A phone counts like a skill that calls need (`skills`): whose phone is gone gets no calls, but tasks, and keeps the place in
+//! the line.
 
-use ringdown_domain::{AgentId, AgentState, OfferFailure};
-use ringdown_events::{AgentRecord, Done, Refusal};
+use ringdown_domain::{AgentId, AgentState, OfferFailure, TimestampMs};
+use ringdown_events::{AgentRecord, Done, Refusal, Trigger};
 
 use super::Router;
+use crate::conversation::is_voice;
 
 impl Router {
     pub(super) fn observe_phone(&mut self, id: AgentId, reachable: bool) -> Result<Done, Refusal> {
@@ -14,38 +15,40 @@ impl Router {
         if self.agents[agent].record.reachable == Some(reachable) {
             return Ok(Done::Unchanged);
         }
-        self.agents[agent].record.reachable = Some(reachable);
-        match (self.agents[agent].record.state.clone(), reachable) {
-            (AgentState::Idle, true) => self.come_back(agent),
-            (AgentState::Idle, false) => self.fall_silent(agent),
+        let record = &mut self.agents[agent].record;
+        record.reachable = Some(reachable);
+        let (state, since) = (record.state.clone(), record.available_since_ms);
+        let profile = self.skills.profile(&record.skills, reachable);
+        self.line.set_profile(agent, profile);
+        match (state, reachable) {
+            (AgentState::Idle, true) => self.come_back(agent, since),
             // The phone that rang is gone, and whoever waits for it need not wait for its time.
             (AgentState::Reserved { interaction, .. } | AgentState::Ringing { interaction, .. }, false) => {
-                if let Some(interaction) = self.interactions.find(interaction) {
-                    self.give_up_offer(interaction, OfferFailure::Unreachable, None);
+                match self.interactions.find(interaction) {
+                    Some(slot) if is_voice(&self.interactions[slot].record) => {
+                        self.give_up_offer(slot, OfferFailure::Unreachable, None);
+                    }
+                    Some(_) | None => self.agent_changed(agent),
                 }
             }
-            (AgentState::Reserved { .. } | AgentState::Ringing { .. }, true)
+            (AgentState::Idle, false)
+            | (AgentState::Reserved { .. } | AgentState::Ringing { .. }, true)
             | (AgentState::Talking { .. } | AgentState::WrappingUp { .. }, _) => self.agent_changed(agent),
         }
         Ok(Done::Changed)
     }
 
-    /// An idle agent whose last phone went: hidden, the seat (or the pause) stays.
-    fn fall_silent(&mut self, agent: u32) {
-        let record = &mut self.agents[agent].record;
-        if let Some(since) = record.available_since_ms.take() {
-            record.place_since_ms = Some(since);
+    /// An idle agent's first phone came: calls that wait may be for this agent.
+    fn come_back(&mut self, agent: u32, since: Option<TimestampMs>) {
+        if let Some(since) = since
+            && self.line.is_available(agent)
+        {
             self.line.hide(agent);
+            if self.seek_interaction(agent, since, Trigger::AgentAvailable) {
+                return;
+            }
         }
         self.agent_changed(agent);
-    }
-
-    /// An idle agent whose first phone came.
-    fn come_back(&mut self, agent: u32) {
-        match self.agents[agent].record.place_since_ms {
-            Some(since) => self.settle_agent(agent, since),
-            None => self.agent_changed(agent),
-        }
     }
 }
 

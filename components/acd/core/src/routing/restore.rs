@@ -12,6 +12,7 @@ use super::phones;
 use super::slots::{Agent, Interaction};
 use super::timers::Timer;
 use super::{OfferIds, Router};
+use crate::conversation::is_voice;
 
 impl Router {
     /// A router that goes on where the one that wrote the records stopped. `offer_ids` must be of a new epoch.
@@ -55,7 +56,7 @@ impl Router {
                 self.repairs += 1;
                 continue;
             }
-            let profile = self.skills.profile(&record.skills);
+            let profile = self.skills.profile(&record.skills, !phones::is_unreachable(&record));
             let mut agent = Agent::new(record);
             let talks = matches!(agent.record.state, AgentState::Talking { .. });
             agent.removed = talks && !config.agents.contains_key(&agent.record.id);
@@ -74,7 +75,7 @@ impl Router {
             } else if self.interactions.find(id).is_some() {
                 self.repairs += 1;
             } else {
-                let needs = self.skills.needs(&record.requirements);
+                let needs = self.skills.needs(&record.requirements, is_voice(&record));
                 let set = self.waiting.use_set(needs, &mut self.line);
                 let mut interaction = Interaction { record, set, dirty: false, shown: None };
                 interaction.shown = interaction.waits().then_some(interaction.record.rank_ms);
@@ -206,10 +207,7 @@ impl Router {
         let ready = agent.status == AgentStatus::Ready;
         let available = agent.available_since_ms.is_some();
         match agent.state {
-            AgentState::Idle => {
-                let silent = phones::is_unreachable(agent);
-                available == (ready && !silent) && agent.place_since_ms.is_some() == (ready && silent)
-            }
+            AgentState::Idle => available == ready && agent.place_since_ms.is_none(),
             AgentState::WrappingUp { .. } => !available && agent.place_since_ms.is_none(),
             AgentState::Reserved { offer, interaction, .. } | AgentState::Ringing { offer, interaction, .. } => {
                 let state = self.interactions.find(interaction).map(|slot| &self.interactions[slot].record.state);

@@ -7,7 +7,6 @@ use ringdown_domain::{AgentId, AgentState, AgentStatus, Delivery, InteractionSta
 use ringdown_events::{CandidateAgent, CandidateInteraction, Decision, JournalEvent, Trigger};
 
 use super::Router;
-use super::phones;
 use super::slots::Interaction;
 use super::timers::Timer;
 
@@ -72,12 +71,6 @@ impl Router {
         if record.status != AgentStatus::Ready {
             self.timers.clear_pause(since, record.id);
             self.line.leave(agent);
-            self.agent_changed(agent);
-            return;
-        }
-        if phones::is_unreachable(record) {
-            record.place_since_ms = Some(since);
-            self.keep_place(agent, since);
             self.agent_changed(agent);
             return;
         }

@@ -51,17 +51,28 @@ impl Grades {
     }
 }
 
+/// What every call needs and every agent has whose phone is not known to be gone: a phone. It counts like a skill, so that the
+/// line and the waiting know one rule only; it has no name, and nobody configures it.
+const PHONE: Grade = Grade { skill: 0, level: 1 };
+
 /// The numbers of all skill names met so far, and which of them the configuration in force knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Skills {
     numbers: HashMap<SkillName, u32, Hashing>,
     known: Vec<bool>,
+}
+
+impl Default for Skills {
+    fn default() -> Self {
+        Self { numbers: HashMap::default(), known: vec![true] }
+    }
 }
 
 impl Skills {
     /// Takes the skills of a configuration: only these are known afterwards. Numbers once given stay.
     pub(super) fn set_known(&mut self, names: &BTreeSet<SkillName>) {
         self.known.fill(false);
+        self.known[PHONE.skill as usize] = true;
         for name in names {
             let number = self.number(name);
             self.known[number as usize] = true;
@@ -87,16 +98,18 @@ impl Skills {
         self.known[number as usize]
     }
 
-    /// An agent's skills as grades.
-    pub(super) fn profile(&mut self, skills: &BTreeMap<SkillName, SkillLevel>) -> Grades {
+    /// What an agent with these skills can do; `has_phone` is false when the phone is known to be gone.
+    pub(super) fn profile(&mut self, skills: &BTreeMap<SkillName, SkillLevel>, has_phone: bool) -> Grades {
         let grade = |(name, level): (&SkillName, &SkillLevel)| Grade { skill: self.number(name), level: level.value() };
-        Grades::new(skills.iter().map(grade).collect())
+        let skills: Vec<Grade> = skills.iter().map(grade).collect();
+        Grades::new(skills.into_iter().chain(has_phone.then_some(PHONE)).collect())
     }
 
-    /// An interaction's requirements as grades. Each skill must occur once.
-    pub(super) fn needs(&mut self, requirements: &[SkillRequirement]) -> Grades {
+    /// What an interaction needs; `rings_phone` for a call on a media node. Each skill must occur once.
+    pub(super) fn needs(&mut self, requirements: &[SkillRequirement], rings_phone: bool) -> Grades {
         let grade = |need: &SkillRequirement| Grade { skill: self.number(&need.skill), level: need.min_level.value() };
-        Grades::new(requirements.iter().map(grade).collect())
+        let skills: Vec<Grade> = requirements.iter().map(grade).collect();
+        Grades::new(skills.into_iter().chain(rings_phone.then_some(PHONE)).collect())
     }
 }
 

@@ -160,7 +160,7 @@ impl Router {
     /// Puts an interaction, which is in no index, under the rules of a queue.
     fn enter_queue(&mut self, slot: u32, queue: QueueId, rules: &QueueRules, requirements: Vec<SkillRequirement>) {
         let now = self.now();
-        let needs = self.skills.needs(&requirements);
+        let needs = self.skills.needs(&requirements, is_voice(&self.interactions[slot].record));
         let set = self.waiting.use_set(needs, &mut self.line);
         let old = std::mem::replace(&mut self.interactions[slot].set, set);
         self.waiting.drop_set(old, &mut self.line);

@@ -126,9 +126,8 @@ pub(super) fn check(router: &Router) {
     for (slot, agent) in router.agents.iter() {
         let record = &agent.record;
         let is_idle = record.status == AgentStatus::Ready && record.state == AgentState::Idle;
-        let is_free = is_idle && record.reachable != Some(false);
-        assert!(!is_idle || is_free == record.place_since_ms.is_none(), "{record:?} keeps the place");
-        assert_eq!(record.available_since_ms.is_some(), is_free, "{record:?}");
+        assert!(!is_idle || record.place_since_ms.is_none(), "{record:?} keeps the place");
+        assert_eq!(record.available_since_ms.is_some(), is_idle, "{record:?}");
         assert!(
             held(&record.state).is_none_or(|id| router.interaction(id).is_some()),
             "{record:?} has what is not there"
@@ -138,13 +137,13 @@ pub(super) fn check(router: &Router) {
         if pauses_now {
             pauses.insert((clock.unwrap(), record.id));
         }
-        assert_eq!(router.line.is_available(slot), is_free && !pauses_now, "{record:?} in the line");
+        assert_eq!(router.line.is_available(slot), is_idle && !pauses_now, "{record:?} in the line");
         assert_eq!(router.line.has_seat(slot), clock.is_some() && !pauses_now, "{record:?} has a seat");
-        in_line += u32::from(is_free && !pauses_now);
+        in_line += u32::from(is_idle && !pauses_now);
         if let AgentState::WrappingUp { until_ms, .. } = record.state {
             timers.insert((until_ms, Timer::WrapUp(record.id)));
         }
-        if is_free && !pauses_now {
+        if is_idle && !pauses_now {
             let waiting = router.interactions().find(|i| i.state == InteractionState::Waiting && fits(record, i));
             assert_eq!(waiting, None, "{record:?} is free and this waits");
         }
@@ -201,5 +200,10 @@ fn held(state: &AgentState) -> Option<InteractionId> {
 }
 
 fn fits(agent: &AgentRecord, interaction: &InteractionRecord) -> bool {
-    interaction.requirements.iter().all(|r| agent.skills.get(&r.skill).is_some_and(|level| *level >= r.min_level))
+    let calls_nobody = crate::conversation::is_voice(interaction) && agent.reachable == Some(false);
+    !calls_nobody
+        && interaction
+            .requirements
+            .iter()
+            .all(|r| agent.skills.get(&r.skill).is_some_and(|level| *level >= r.min_level))
 }

@@ -316,6 +316,7 @@ fn who_cannot_be_reached_keeps_the_place_in_the_line() {
     let observe = |agent, reachable| Command::ObservePhone { agent: agent_id(agent), reachable };
     let since = stage.router.agent(agent_id(0)).unwrap().available_since_ms;
     stage.act(&observe(0, false));
+    assert_eq!(stage.router.agent(agent_id(0)).unwrap().available_since_ms, since, "available for other work");
     assert_eq!(stage.create(call(1)).unwrap().0, agent_id(1));
     stage.act(&observe(1, false));
     assert!(matches!(stage.has(2), AgentState::Reserved { .. }), "the call went on");

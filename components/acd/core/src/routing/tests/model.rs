@@ -492,8 +492,7 @@ impl Model {
         }
         let record = self.agents.get_mut(&agent).unwrap();
         let clock = (record.status == AgentStatus::Ready).then_some(since);
-        let is_silent = record.reachable == Some(false);
-        (record.available_since_ms, record.place_since_ms) = if is_silent { (None, clock) } else { (clock, None) };
+        (record.available_since_ms, record.place_since_ms) = (clock, None);
         self.resting.remove(&agent);
         let rests = since > self.now && clock.is_some();
         if rests {
@@ -694,7 +693,14 @@ impl Model {
 }
 
 fn able(agent: &AgentRecord, interaction: &InteractionRecord) -> bool {
-    interaction.requirements.iter().all(|r| agent.skills.get(&r.skill).is_some_and(|level| *level >= r.min_level))
+    let rings =
+        interaction.media == Media::Voice && interaction.delivery == Delivery::Ring && interaction.node.is_some();
+    let calls_nobody = rings && agent.reachable == Some(false);
+    !calls_nobody
+        && interaction
+            .requirements
+            .iter()
+            .all(|r| agent.skills.get(&r.skill).is_some_and(|level| *level >= r.min_level))
 }
 
 fn fresh_agent(

@@ -527,11 +527,14 @@ impl Model {
         let record = self.agents.get_mut(&id).unwrap();
         record.reachable = Some(reachable);
         match (record.state.clone(), reachable) {
-            (A::Idle, _) => match record.available_since_ms.or(record.place_since_ms) {
-                Some(since) => self.settle(id, since),
-                None => self.emit_agent(id),
-            },
-            (A::Reserved { interaction, .. } | A::Ringing { interaction, .. }, false) => {
+            (A::Idle, true) if record.available_since_ms.is_some() && !self.resting.contains(&id) => {
+                if !self.seek_interaction(id, Trigger::AgentAvailable) {
+                    self.emit_agent(id);
+                }
+            }
+            (A::Reserved { interaction, .. } | A::Ringing { interaction, .. }, false)
+                if crate::conversation::is_voice(&self.live[&interaction]) =>
+            {
                 if self.live[&interaction].target.is_some() {
                     self.fail_directed(interaction, OfferFailure::Unreachable, None);
                 } else {
