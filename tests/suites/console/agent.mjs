@@ -84,7 +84,7 @@ async function controls(page, caller) {
   await page.keyboard.press("k");
   await page.click(".keypad >> text='5'");
   await page.click("text=Record");
-  await page.waitForSelector("text=Pause recording");
+  await page.waitForSelector("button:has-text('Pause')");
   await everyLook(page, "agent-talking");
   await hears(page, given.caller_hz);
 }

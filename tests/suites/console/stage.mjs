@@ -154,6 +154,12 @@ export async function accessible(page, what) {
   check(wider <= 0, `${what}: ${wider} px wider than the window`);
 }
 
+/** A view as it is: without violations, and as a picture. */
+export async function oneLook(page, name) {
+  await accessible(page, name);
+  await page.screenshot({ path: join(given.shots, `${name}.png`) });
+}
+
 /** A view in both themes and all languages: without violations, and as pictures. */
 export async function everyLook(page, name, languages = LANGUAGES) {
   for (const language of languages) {
@@ -182,6 +188,7 @@ async function look(page, language, theme) {
     // The page is drawn anew, with its menu closed.
     await page.waitForFunction((wanted) => document.documentElement.lang === wanted && !document.querySelector("#account-menu:popover-open"), language);
   }
+  await page.locator(".appearance select").nth(1).waitFor({ state: "attached" });
   await open();
   await page.locator(".appearance select").nth(1).selectOption(theme);
   if ((await menu.count()) > 0) await page.keyboard.press("Escape");

@@ -174,8 +174,7 @@ fn from_ulaw(byte: u8) -> f64 {
 #[must_use]
 pub fn wav(hz: f64) -> Vec<u8> {
     let rate = 48_000_u32;
-    let samples =
-        (0..rate * 10).map(|at| (f64::from(at) * hz * TAU / f64::from(rate)).sin() * 8_000.0);
+    let samples = (0..rate * 10).map(|at| (f64::from(at) * hz * TAU / f64::from(rate)).sin() * 8_000.0);
     let data: Vec<u8> = samples.flat_map(|sample| (sample as i16).to_le_bytes()).collect();
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
     let mut wav = Vec::new();
