@@ -83,7 +83,7 @@ async function forces(board, ada) {
 async function large(browser) {
   const context = await person(browser);
   const page = await signIn(context, "sofia", given.password, "/?to=/supervisor");
-  await page.waitForURL("**/supervisor*");
+  await page.waitForURL((url) => url.pathname === "/supervisor");
   const name = (at) => `Agent ${String(at).padStart(5, "0")}`;
   const agent = (at, talking, since) => ({
     id: `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`, name: name(at), skills: { English: (at % 10) + 1 }, status: { kind: "ready" }, status_since_ms: since,
