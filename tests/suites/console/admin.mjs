@@ -107,7 +107,7 @@ async function tokens() {
 
 async function recordings() {
   await go("recordings");
-  await page.click("text=Listen >> nth=0");
+  await page.click("button:has-text('Listen') >> nth=0");
   await page.waitForSelector(".player svg path");
   const seconds = await page.evaluate(
     () =>

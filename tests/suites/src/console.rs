@@ -1,5 +1,7 @@
 //! A script of the console's suites: a browser driven from Node, and what it asks for outside of the browser.
 
+#![expect(clippy::print_stdout, reason = "figures, and where the screenshots are, belong into the suite's output")]
+
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -41,7 +43,7 @@ pub async fn employ(centre: &CallCentre, name: &str, role: &str, skills: Value) 
 /// # Errors
 /// The script says what failed, or does not come to an end.
 pub async fn play(script: &str, centre: &mut CallCentre) -> anyhow::Result<()> {
-    let mut stage = Stage::open(script, centre).await?;
+    let mut stage = Stage::open(script, centre)?;
     tokio::time::timeout(LIMIT, stage.run(centre)).await.context("the script does not end")?
 }
 
@@ -54,7 +56,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn open(script: &str, centre: &CallCentre) -> anyhow::Result<Self> {
+    fn open(script: &str, centre: &CallCentre) -> anyhow::Result<Self> {
         let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
         let modules = workspace.join("components/console");
         anyhow::ensure!(modules.join("dist/index.html").exists(), "the console is not built: components/console/build");

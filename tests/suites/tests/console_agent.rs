@@ -1,7 +1,5 @@
 //! The agent's desk in a real browser, with real calls: `tests/suites/console/agent.mjs` says what it must show.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
-
 use ringdown_suites::call_centre::{CallCentre, Wishes};
 use ringdown_suites::console;
 use serde_json::json;

@@ -1,7 +1,5 @@
 //! A blank installation and one browser: `tests/suites/console/first-use.mjs` goes by clicks and typing to the first answered call.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
-
 use ringdown_suites::call_centre::{CallCentre, Wishes};
 use ringdown_suites::console;
 
