@@ -494,7 +494,7 @@ fn a_taken_port_and_a_full_disk_are_refused(host: &Host) -> anyhow::Result<()> {
     })?;
     let ran = installer(host, &[], &[])?;
     assert_eq!(ran.code(), 2, "{}", ran.said());
-    assert!(ran.stderr.contains("web-api needs 8000/tcp, which python3 (process"), "{}", ran.said());
+    assert!(ran.stderr.contains("haproxy needs 8000/tcp, which python3 (process"), "{}", ran.said());
     host.sh("systemctl stop squatter")?;
     host.sh("mount -t tmpfs -o size=100m tmpfs /var/lib/ringdown")?;
     let ran = installer(host, &[], &[])?;
