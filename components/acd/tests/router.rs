@@ -90,6 +90,15 @@ fn call(number: u8, needs: &str, node: Option<&str>) -> Command {
     })
 }
 
+/// Registers an agent's phone until then, as a registrar does.
+async fn register(pool: &RedisPool, number: u8, expires_at_ms: u64) {
+    let binding = serde_json::json!({ "expires_at_ms": expires_at_ms }).to_string();
+    let mut pipe = redis::pipe();
+    pipe.cmd("HSET").arg(keys::location(tenant(), &format!("100{number}"))).arg("phone").arg(binding).ignore();
+    pipe.cmd("PUBLISH").arg(keys::location_changed(tenant())).arg(format!("test 100{number}")).ignore();
+    let () = pool.run_pipeline("register", Retry::Safe, &pipe).await.unwrap();
+}
+
 impl House {
     async fn new() -> Self {
         Self::with(&[]).await
@@ -104,6 +113,9 @@ impl House {
         let writer = ConfigWriter::new(pool.clone());
         writer.write(&config(1)).await.unwrap();
         writer.flip(&config(1), None).await.unwrap();
+        for number in [1, 2] {
+            register(&pool, number, u64::MAX / 2).await;
+        }
         let (client, tail) = CommandClient::new(pool.clone(), "test".to_owned());
         tokio::spawn(tail.run(std::future::pending()));
         let acd = Daemon::builder(workspace_binary("ringdown-acd").unwrap())
@@ -430,6 +442,37 @@ async fn an_ended_call_is_classed_also_after_another_process_took_over() {
     let mut ttl = redis::cmd("TTL");
     ttl.arg(keys::interaction(tenant(), interaction(1)));
     assert!(house.query::<i64>(&ttl).await > 0, "it goes when it would have");
+}
+
+#[tokio::test]
+async fn phones_that_leave_come_or_expire_are_noticed() {
+    let house = House::new().await;
+    house.ready(1).await;
+    let reachable = async |expected: bool| {
+        wait_until(LIMIT, "the router knows", async || {
+            let state = snapshot::read(&house.pool, tenant()).await.unwrap();
+            let record = state.agents.into_iter().find(|record| record.id == agent(1))?;
+            (record.reachable == Some(expected)).then_some(())
+        })
+        .await;
+    };
+    reachable(true).await;
+    let mut gone = redis::cmd("DEL");
+    gone.arg(keys::location(tenant(), "1001"));
+    let _: i64 = house.pool.run("unregister", Retry::Safe, &gone).await.unwrap();
+    let mut told = redis::cmd("PUBLISH");
+    told.arg(keys::location_changed(tenant())).arg("test 1001");
+    let _: i64 = house.pool.run("unregister", Retry::Safe, &told).await.unwrap();
+    reachable(false).await;
+    assert_eq!(offered(&house.ask(call(1, "sales", Some("ast-1"))).await), None, "a call needs a phone");
+    assert!(offered(&house.ask(call(2, "sales", None)).await).is_some(), "a task does not");
+    house.end(2, EndReason::Completed).await.unwrap();
+
+    // It comes back for a moment, and its binding ends by itself.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    register(&house.pool, 1, u64::try_from(now.as_millis()).unwrap() + 1_500).await;
+    reachable(true).await;
+    reachable(false).await;
 }
 
 #[tokio::test]

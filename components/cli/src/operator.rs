@@ -53,6 +53,10 @@ pub(crate) fn announce(installation: &Installation, reader: Reader) -> anyhow::R
     let secrets = installation.secrets();
     let url = format!("http://{}/api/v1", installation.ports().loopback(PortName::WebApi));
     output::say(format!("API           {url}  (its description: {url}/openapi.json)"));
+    let console = installation.ports().loopback(PortName::WebApi);
+    output::say(format!(
+        "console       http://{console}/ from this host; from others behind TLS (provisioning/README.md)"
+    ));
     let port = |name: PortName| installation.ports().of(name);
     output::say(format!(
         "phones        register at {} (UDP and TCP), port {} (TLS); browsers at wss://{}:{}",
@@ -76,6 +80,9 @@ pub(crate) fn announce(installation: &Installation, reader: Reader) -> anyhow::R
 /// As [`announce`], on a host that was set up by packages. Whoever may read the password is a person.
 pub(crate) fn announce_appliance(appliance: &Appliance) -> anyhow::Result<()> {
     output::say(format!("API           {}/api/v1  (its description: {0}/api/v1/openapi.json)", appliance.api));
+    if appliance.has("haproxy") {
+        output::say(format!("console       https://{}/", appliance.address));
+    }
     if appliance.has("registrar") {
         output::say(format!("phones        register at {} (UDP and TCP)", appliance.registrar()?));
     }

@@ -18,10 +18,11 @@ use ringdown_test_support::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// The web API's migrations, in their order.
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     include_str!("../../web-api/migrations/V1__configuration.sql"),
     include_str!("../../web-api/migrations/V2__generations_and_sources.sql"),
     include_str!("../../web-api/migrations/V3__numbers_and_busy_limit.sql"),
+    include_str!("../../web-api/migrations/V4__outbound_and_recording.sql"),
 ];
 const ARI_PASSWORD: &str = "0123456789abcdef0123";
 

@@ -43,8 +43,25 @@ impl House {
         let (voice, tail) = CommandClient::new(pool.clone(), "voice".to_owned());
         tokio::spawn(tail.run(std::future::pending()));
         let house = Self { world, tenant, queue, agents, ada, pool, voice, commands: std::cell::Cell::new(0) };
+        house.register_phones().await;
         house.ready(0).await;
         house
+    }
+
+    /// Registers a phone of every agent, as a registrar does, and waits until the router has heard of them.
+    async fn register_phones(&self) {
+        let tenant = self.tenant_id();
+        for agent in &self.agents {
+            let binding = json!({ "expires_at_ms": u64::MAX / 2 }).to_string();
+            let mut pipe = redis::pipe();
+            pipe.cmd("HSET").arg(keys::location(tenant, agent)).arg("phone").arg(binding).ignore();
+            pipe.cmd("PUBLISH").arg(keys::location_changed(tenant)).arg(format!("test {agent}")).ignore();
+            let () = self.pool.run_pipeline("register", Retry::Safe, &pipe).await.expect("registered");
+        }
+        for agent in 0..self.agents.len() {
+            let reachable = async || (self.agent(agent).await["reachable"] == true).then_some(());
+            wait_until(PATIENCE, "an agent can be reached", reachable).await;
+        }
     }
 
     fn root(&self) -> &Caller {

@@ -63,7 +63,7 @@ fn check_responses(name: &str, operation: &Value) {
     }
     assert!(responses.contains_key("401") && responses.contains_key("503"), "{name}");
     let writes = !name.starts_with("get ");
-    let sessions = name.contains("/sessions");
+    let sessions = name.contains("/sessions") || name.contains("/console/session");
     let key = operation["parameters"].as_array().into_iter().flatten().any(|p| p["name"] == "Idempotency-Key");
     assert!(!writes || sessions || key, "{name} takes no Idempotency-Key");
 }

@@ -175,6 +175,7 @@ fn browsers_are_served(fleet: &Fleet, host: &Host) -> anyhow::Result<()> {
         Ok(fleet.run_outside(Duration::from_secs(10), &["sh", "-c", &line])?.stdout)
     };
     let upgrade = "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: cmluZ2Rvd25yaW5nZG93bg=='";
+    assert_eq!((ask("/", "")?, ask("/agent", "")?), ("200".to_owned(), "200".to_owned()), "the console");
     assert_eq!(ask("/api/v1/openapi.json", "")?, "200");
     assert_eq!(ask("/ws", upgrade)?, "101", "live events");
     assert_eq!(ask("/sip", &format!("{upgrade} -H 'Sec-WebSocket-Protocol: sip'"))?, "101", "phones");
@@ -493,7 +494,7 @@ fn a_taken_port_and_a_full_disk_are_refused(host: &Host) -> anyhow::Result<()> {
     })?;
     let ran = installer(host, &[], &[])?;
     assert_eq!(ran.code(), 2, "{}", ran.said());
-    assert!(ran.stderr.contains("web-api needs 8000/tcp, which python3 (process"), "{}", ran.said());
+    assert!(ran.stderr.contains("haproxy needs 8000/tcp, which python3 (process"), "{}", ran.said());
     host.sh("systemctl stop squatter")?;
     host.sh("mount -t tmpfs -o size=100m tmpfs /var/lib/ringdown")?;
     let ran = installer(host, &[], &[])?;

@@ -8,6 +8,7 @@ mod multihomed;
 mod others;
 mod peers;
 mod store;
+mod trace;
 mod transports;
 
 use std::time::Duration;
