@@ -63,9 +63,14 @@ const WATCH = () => {
       super(...given);
       window.seen.contexts.push(this);
     }
-    createOscillator() {
-      window.seen.rings += 1;
-      return super.createOscillator();
+    createBufferSource() {
+      const source = super.createBufferSource();
+      const start = source.start.bind(source);
+      source.start = (...given) => {
+        if (source.loop) window.seen.rings += 1;
+        return start(...given);
+      };
+      return source;
     }
   };
   const Connection = window.RTCPeerConnection;

@@ -45,6 +45,10 @@ const REGISTER_MS = 10_000;
 const HANG_UP_MS = 700;
 /** Between the tone of a call that answers itself and the microphone, milliseconds. */
 const TONE_MS = 350;
+/** A caller on hold is brought to mind this often, milliseconds. */
+const HOLD_REMINDER_MS = 30_000;
+/** The end of the wrap-up is heard so long before, milliseconds. */
+const WRAP_WARNING_MS = 10_000;
 const AT_WORK = "ringdown.at_work";
 const DESK_PHONE = "ringdown.desk_phone";
 
@@ -62,6 +66,7 @@ export class Desk {
   #renewal: ReturnType<typeof setTimeout> | undefined;
   #endings: (() => void)[] = [];
   #notification: Notification | null = null;
+  #reminded = "";
 
   constructor(
     readonly api: Api,
@@ -81,6 +86,13 @@ export class Desk {
       if (!owned && this.work.value.place === "here") this.#leavePhone("elsewhere");
       if (owned && this.work.value.place === "elsewhere") void this.#takePhone();
     });
+    setInterval(() => this.#remind(), 1_000);
+    // After a reload the browser wants a gesture before it lets us ring: any will do.
+    for (const gesture of ["pointerdown", "keydown"] as const) {
+      document.addEventListener(gesture, () => {
+        if (this.work.value.phase === "on" && !this.work.value.sound) void this.wakeSound();
+      });
+    }
     window.addEventListener("online", () => this.phone.value?.check());
     document.addEventListener("resume", () => this.phone.value?.check());
   }
@@ -389,6 +401,20 @@ export class Desk {
       this.#notification?.close();
       this.#notification = null;
     }
+  }
+
+  /** A tone for what the agent may have forgotten; each once. */
+  #remind(): void {
+    const engagement = this.inHand.value?.engagement;
+    if (engagement === undefined || this.work.value.place === "elsewhere") return;
+    const now = this.live.clock.now();
+    const rounds = engagement.state === "held" ? Math.floor((now - engagement.since) / HOLD_REMINDER_MS) : 0;
+    const ending = engagement.state === "wrapping_up" && (engagement.deadline ?? Infinity) - now < WRAP_WARNING_MS;
+    const mark = `${engagement.interaction} ${rounds} ${ending}`;
+    if (mark === this.#reminded) return;
+    this.#reminded = mark;
+    if (rounds > 0) this.sounds.play("hold");
+    if (ending) this.sounds.play("wrap_ending");
   }
 
   #notify(hand: InHand | null): void {

@@ -7,6 +7,8 @@ import { Cell } from "./cell";
 export interface Colleague {
   id: string;
   name: string;
+  /** What the colleague does, or else declares, when it was last asked; left out: not known. */
+  presence?: string;
 }
 
 export interface Code {
@@ -56,7 +58,7 @@ export class Directory {
   async read(): Promise<void> {
     const of = (path: string) => `/api/v1/tenants/${this.tenant}/${path}`;
     const [shared, queues, agents, reasons, results] = await Promise.all([
-      this.configuration ? null : allowed(this.api.ask<{ queues: Schemas["Queue"][]; agents: Colleague[] }>("GET", of("directory"))),
+      this.configuration ? null : allowed(this.#shared()),
       this.configuration ? allowed(everything<Schemas["Queue"]>(this.api, of("queues"))) : null,
       this.configuration ? allowed(everything<Schemas["Agent"]>(this.api, of("agents"))) : null,
       allowed(everything<RawCode>(this.api, of("aux-codes"))),
@@ -64,10 +66,30 @@ export class Directory {
     ]);
     this.names.set({
       queues: byId(queues ?? shared?.queues ?? []),
-      agents: byId(agents ?? shared?.agents ?? []),
+      agents: byId<Colleague>(agents ?? shared?.agents ?? []),
       reasons: reasons?.length ? reasons.map(code) : usual(USUAL_REASONS),
       results: results?.length ? results.map(code) : usual(USUAL_RESULTS),
     });
+  }
+
+  /** Asks what the colleagues do now. */
+  async readPresence(): Promise<void> {
+    const { agents } = await this.#shared();
+    this.names.set({ ...this.names.value, agents: byId(agents) });
+  }
+
+  /** Queues and colleagues, as everybody at work may see them. */
+  async #shared(): Promise<{ queues: Schemas["QueueName"][]; agents: Colleague[] }> {
+    const agents: Colleague[] = [];
+    let queues: Schemas["QueueName"][] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await this.api.get("/api/v1/tenants/{tenant}/directory", { tenant: this.tenant }, { query: { limit: 500, cursor } });
+      queues = queues.length > 0 ? queues : page.queues;
+      for (const { id, name, state, status } of page.agents) agents.push({ id, name, presence: state === "idle" ? String(status) : state });
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+    return { queues, agents };
   }
 }
 

@@ -2,6 +2,11 @@
 
 import { language } from "./i18n";
 
+/** The reader's region within the language in use, as `en-IE`: it decides how dates are written. */
+function region(): string {
+  return globalThis.navigator?.languages.find((tag) => tag.slice(0, 2) === language()) ?? language();
+}
+
 /** 4:07, or 1:02:07 from an hour on; never negative. */
 export function duration(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -16,19 +21,19 @@ export function clockTime(at: number, seconds = false, zone?: string): string {
   const wanted: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
   if (seconds) wanted.second = "2-digit";
   if (zone !== undefined) wanted.timeZone = zone;
-  return new Intl.DateTimeFormat(language(), wanted).format(at);
+  return new Intl.DateTimeFormat(region(), wanted).format(at);
 }
 
 /** 12 Nov 2026, 14:02. */
 export function dateTime(at: number, zone?: string): string {
-  const wanted: Intl.DateTimeFormatOptions = { dateStyle: "medium", timeStyle: "short" };
+  const wanted: Intl.DateTimeFormatOptions = { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" };
   if (zone !== undefined) wanted.timeZone = zone;
-  return new Intl.DateTimeFormat(language(), wanted).format(at);
+  return new Intl.DateTimeFormat(region(), wanted).format(at);
 }
 
 /** A count with the language's separators. */
 export function count(value: number): string {
-  return new Intl.NumberFormat(language()).format(value);
+  return new Intl.NumberFormat(region()).format(value);
 }
 
 /** The reader's zone, where it is another than the tenant's; else null. */

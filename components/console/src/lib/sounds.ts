@@ -18,14 +18,14 @@ const SOUNDS: Record<SoundName, Tone[]> = {
   lost: [{ hz: 480, at: 0, for: 0.25 }, { hz: 380, at: 0.3, for: 0.4 }],
   test: [{ hz: 660, at: 0, for: 0.15 }, { hz: 880, at: 0.2, for: 0.25 }],
 };
-/** The ring begins anew after this, milliseconds. */
-const RING_EVERY_MS = 2_600;
+/** The ring begins anew after this, seconds. */
+const RING_EVERY_S = 2.6;
 
 export class Sounds {
   #context: AudioContext | null = null;
   #volume = 0.5;
   #device = "";
-  #ringing: ReturnType<typeof setInterval> | undefined;
+  #ringing: AudioBufferSourceNode | null = null;
 
   /** Whether sounds can be heard. */
   get awake(): boolean {
@@ -59,15 +59,23 @@ export class Sounds {
     for (const tone of SOUNDS[name]) this.#tone(context, tone);
   }
 
+  /** Rings until `stopRing`. The sound's own clock repeats it: timers of a page that is not seen hardly run. */
   startRing(): void {
-    if (this.#ringing !== undefined) return;
-    this.play("ring");
-    this.#ringing = setInterval(() => this.play("ring"), RING_EVERY_MS);
+    const context = this.#context;
+    if (this.#ringing !== null || context === null || context.state !== "running") return;
+    const source = context.createBufferSource();
+    source.buffer = ringBuffer(context);
+    source.loop = true;
+    const gain = context.createGain();
+    gain.gain.value = this.#volume * 0.4;
+    source.connect(gain).connect(context.destination);
+    source.start();
+    this.#ringing = source;
   }
 
   stopRing(): void {
-    clearInterval(this.#ringing);
-    this.#ringing = undefined;
+    this.#ringing?.stop();
+    this.#ringing = null;
   }
 
   #tone(context: AudioContext, tone: Tone): void {
@@ -89,4 +97,19 @@ export class Sounds {
     // A device that is gone leaves the sound where it is: heard somewhere is better than not at all.
     await context?.setSinkId?.(this.#device).catch(() => undefined);
   }
+}
+
+/** One round of the ring, with its pause; each tone rises and falls within 10 ms, so that nothing clicks. */
+function ringBuffer(context: AudioContext): AudioBuffer {
+  const rate = context.sampleRate;
+  const buffer = context.createBuffer(1, Math.round(RING_EVERY_S * rate), rate);
+  const samples = buffer.getChannelData(0);
+  for (const tone of SOUNDS.ring) {
+    const [begin, length] = [Math.round(tone.at * rate), Math.round(tone.for * rate)];
+    for (let at = 0; at < length; at += 1) {
+      const edge = Math.min(1, Math.min(at, length - at) / (0.01 * rate));
+      samples[begin + at] = Math.sin((2 * Math.PI * tone.hz * at) / rate) * edge;
+    }
+  }
+  return buffer;
 }
