@@ -38,6 +38,6 @@ for (const page of (await readdir(dist)).filter((name) => name.endsWith(".html")
   const kb = sum / 1000;
   const over = page === "agent.html" && kb > LIMIT_KB;
   failed ||= over;
-  console.log(`console_${page.replace(".html", "")}_first_load ${kb.toFixed(1)} kB${over ? ` (may be ${LIMIT_KB})` : ""}`);
+  console.log(`console_${page.replace(".html", "")}_first_load ${kb.toFixed(1)} kilobytes${over ? ` (may be ${LIMIT_KB})` : ""}`);
 }
 process.exit(failed ? 1 : 0);

@@ -3,6 +3,7 @@
 pub mod acd_world;
 pub mod asterisk_watch;
 pub mod call_centre;
+pub mod console;
 pub mod installation;
 pub mod phone;
 pub mod readme;

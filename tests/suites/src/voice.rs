@@ -169,3 +169,22 @@ fn from_ulaw(byte: u8) -> f64 {
     let value = f64::from(magnitude) - 132.0;
     if byte & 0x80 == 0 { value } else { -value }
 }
+
+/// A WAV file with ten seconds of a tone, 48,000 samples a second, 16 bits: a browser's microphone, which plays it over and over.
+#[must_use]
+pub fn wav(hz: f64) -> Vec<u8> {
+    let rate = 48_000_u32;
+    let samples = (0..rate * 10).map(|at| (f64::from(at) * hz * TAU / f64::from(rate)).sin() * 8_000.0);
+    let data: Vec<u8> = samples.flat_map(|sample| (sample as i16).to_le_bytes()).collect();
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let mut wav = Vec::new();
+    wav.extend_from_slice(b"RIFF");
+    wav.extend_from_slice(&(36 + length).to_le_bytes());
+    wav.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend_from_slice(&rate.to_le_bytes());
+    wav.extend_from_slice(&(rate * 2).to_le_bytes());
+    wav.extend_from_slice(b"\x02\0\x10\0data");
+    wav.extend_from_slice(&length.to_le_bytes());
+    wav.extend_from_slice(&data);
+    wav
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringdown_suites::call_centre::{CARRIER, CallCentre, PATIENCE, Wishes, text};
 use ringdown_suites::phone::{Manner, Phone, Seen};
+use ringdown_suites::voice::wav;
 use ringdown_test_support::{Folder, wait_until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -29,7 +30,7 @@ impl Browser {
     async fn open() -> Self {
         let folder = Folder::new("browser").unwrap();
         let microphone = folder.join("microphone.wav");
-        std::fs::write(&microphone, tone(BROWSER_HZ)).unwrap();
+        std::fs::write(&microphone, wav(BROWSER_HZ)).unwrap();
         let installed = PathBuf::from(
             std::env::var("RINGDOWN_SOFTPHONE").unwrap_or_else(|_| "/var/cache/ringdown/tools/softphone".to_owned()),
         );
@@ -100,25 +101,6 @@ impl Browser {
         self.tell(json!({ "command": "packets" })).await;
         self.expect("packets").await["count"].as_u64().unwrap()
     }
-}
-
-/// Ten seconds of a tone, 48,000 samples a second, 16 bits, which the browser plays over and over.
-fn tone(hz: f64) -> Vec<u8> {
-    let rate = 48_000_u32;
-    let samples =
-        (0..rate * 10).map(|at| (f64::from(at) * hz * std::f64::consts::TAU / f64::from(rate)).sin() * 8_000.0);
-    let data: Vec<u8> = samples.flat_map(|sample| (sample as i16).to_le_bytes()).collect();
-    let length = u32::try_from(data.len()).unwrap();
-    let mut wav = Vec::new();
-    wav.extend_from_slice(b"RIFF");
-    wav.extend_from_slice(&(36 + length).to_le_bytes());
-    wav.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    wav.extend_from_slice(&rate.to_le_bytes());
-    wav.extend_from_slice(&(rate * 2).to_le_bytes());
-    wav.extend_from_slice(b"\x02\0\x10\0data");
-    wav.extend_from_slice(&length.to_le_bytes());
-    wav.extend_from_slice(&data);
-    wav
 }
 
 async fn talking(centre: &CallCentre, browser: &mut Browser) -> Phone {

@@ -356,11 +356,21 @@ export class Desk {
 
   #look(view: LiveView): void {
     const me = view.agents.get(this.agent) ?? null;
-    const engagement = me === null ? undefined : foremost(me.engagements);
+    const engagement = me === null ? undefined : foremost(this.#withoutOwnConsult(me.engagements, view));
     const hand = engagement === undefined ? null : { engagement, interaction: view.interactions.get(engagement.interaction) ?? view.ended.get(engagement.interaction) ?? null };
     this.me.set(me);
     this.inHand.set(hand);
     this.#ring();
+  }
+
+  /** A consultation of the agent's own is shown with the call that it is about. */
+  #withoutOwnConsult(engagements: Engagement[], view: LiveView): Engagement[] {
+    const consults = (one: Engagement) => {
+      const interaction = view.interactions.get(one.interaction);
+      return interaction?.origin === "consult" && interaction.initiator === this.agent;
+    };
+    const others = engagements.filter((one) => !consults(one));
+    return others.length > 0 ? others : engagements;
   }
 
   /** Rings while an offer waits for this agent, and only in the tab that has the phone. */

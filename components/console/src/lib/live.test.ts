@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { Live, type Interaction, type LiveAgent, type LiveEvent, type Socket } from "./live";
+import { Live, socketUrl, type Interaction, type LiveAgent, type LiveEvent, type Socket } from "./live";
 
 /** The notifier's side of a connection. */
 class Server implements Socket {
@@ -88,5 +88,13 @@ describe("the live state", () => {
     expect(live.link.value.heardAt).toBeGreaterThan(0);
     await vi.advanceTimersByTimeAsync(400);
     expect(Server.all.length).toBe(2);
+  });
+});
+
+describe("a WebSocket's address", () => {
+  it("may be a path on the page's own host, and is secure where the page is", () => {
+    expect(socketUrl("/ws", "https://centre.example/agent")).toBe("wss://centre.example/ws");
+    expect(socketUrl("/sip", "http://127.0.0.1:8000/agent")).toBe("ws://127.0.0.1:8000/sip");
+    expect(socketUrl("wss://other.example:8089/", "https://centre.example/")).toBe("wss://other.example:8089/");
   });
 });

@@ -302,9 +302,17 @@ function beforeFrame(work: () => void): void {
   else requestAnimationFrame(work);
 }
 
+/** A WebSocket's address from one that may be only a path on the page's own host. */
+export function socketUrl(url: string, page: string = location.href): string {
+  const address = new URL(url, page);
+  if (address.protocol === "http:") address.protocol = "ws:";
+  if (address.protocol === "https:") address.protocol = "wss:";
+  return address.href;
+}
+
 /** The live state of a session, told of everything that wakes a page. */
 export function liveOf(api: Api, options: LiveOptions): Live {
-  const live = new Live(async () => (await api.get("/api/v1/websocket")).url, options);
+  const live = new Live(async () => socketUrl((await api.get("/api/v1/websocket")).url), options);
   const check = () => live.check();
   for (const name of ["online", "pageshow", "focus"] as const) window.addEventListener(name, check);
   document.addEventListener("resume", check);

@@ -32,7 +32,7 @@ pub const CSRF: HeaderName = HeaderName::from_static("x-ringdown-csrf");
 pub struct ConsoleSession {
     /// The user.
     pub user: Uuid,
-    /// What people call the user: the agent's name, else the log-in name.
+    /// What people call the user.
     pub name: String,
     /// The log-in name.
     pub login: String,
@@ -137,15 +137,14 @@ async fn current(app: &App, headers: &HeaderMap) -> Result<(Token, Session), Pro
 }
 
 async fn describe(app: &App, token: &Token, session: &Session) -> Result<ConsoleSession, Problem> {
-    let sql = "SELECT u.login, a.name AS agent_name, t.name AS tenant_name FROM users u \
-               LEFT JOIN agents a ON a.id = u.agent_id LEFT JOIN tenants t ON t.id = u.tenant_id WHERE u.id = $1";
+    let sql = "SELECT u.login, u.name, t.name AS tenant_name FROM users u \
+               LEFT JOIN tenants t ON t.id = u.tenant_id WHERE u.id = $1";
     let rows = db::query(app, "console_session", sql, &[&session.user.0]).await?;
     let row = rows.first().ok_or_else(|| answers::unauthorized("the user is gone"))?;
-    let login: String = row.get("login");
     Ok(ConsoleSession {
         user: session.user.0,
-        name: row.get::<_, Option<String>>("agent_name").unwrap_or_else(|| login.clone()),
-        login,
+        name: row.get("name"),
+        login: row.get("login"),
         role: session.role.into(),
         tenant: session.tenant.map(|tenant| tenant.0),
         tenant_name: row.get("tenant_name"),

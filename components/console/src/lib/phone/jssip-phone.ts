@@ -3,6 +3,7 @@
 
 import JsSIP from "jssip";
 import { Cell } from "../cell";
+import { socketUrl } from "../live";
 import type { Credentials, Devices, Phone, PhoneCall, PhoneHealth, Quality } from "./phone";
 import { quality } from "./quality";
 
@@ -40,7 +41,7 @@ export class JsSipPhone implements Phone {
     this.#credentials = credentials;
     this.health.set("connecting");
     const agent = new JsSIP.UA({
-      sockets: credentials.websocket_urls.map((url) => new JsSIP.WebSocketInterface(url)),
+      sockets: credentials.websocket_urls.map((url) => new JsSIP.WebSocketInterface(socketUrl(url))),
       uri: `sip:${credentials.user}@${credentials.realm}`,
       password: credentials.password,
       register_expires: 600,
