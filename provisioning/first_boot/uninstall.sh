@@ -30,6 +30,9 @@ uninstall() {
     # What an earlier run that was cut off has left others to do.
     logged env DEBIAN_FRONTEND=noninteractive dpkg --triggers-only --pending
 
+    # Debian's unit of HAProxy binds the journal's socket into its folder, which its package does not take away.
+    case $(dpkg-query -W -f='${db:Status-Status}' haproxy 2>/dev/null || true) in '' | not-installed) rm -rf /var/lib/haproxy ;; esac
+
     begin 'removes files' 'look what is left: ls /etc/ringdown' 4
     if [ -f "$volume_unit" ]; then
         systemctl disable --quiet var-lib-ringdown.mount || true

@@ -142,7 +142,7 @@ fn no_secret_is_told(host: &Host) -> anyhow::Result<()> {
     for name in names.split_whitespace() {
         let secret = host.get(&format!("{folder}/{name}"))?;
         assert!(secret.trim().len() >= 20, "{name} is a secret");
-        host.put("/run/canary", secret.trim().as_bytes(), 0o600)?;
+        host.put("/run/canary", telling(secret.trim()).as_bytes(), 0o600)?;
         let found = host.run(&[
             "sh",
             "-c",
@@ -152,6 +152,12 @@ fn no_secret_is_told(host: &Host) -> anyhow::Result<()> {
         assert_eq!(found.stdout, "0\n0\n", "{name} is told somewhere");
     }
     Ok(())
+}
+
+/// What nobody may read of a secret: all of it, and of a certificate with its key a line of the key.
+fn telling(secret: &str) -> &str {
+    let key = secret.lines().skip_while(|line| !line.contains("PRIVATE KEY")).nth(2);
+    key.filter(|line| line.len() >= 20).unwrap_or(secret)
 }
 
 /// From another host on the network.
