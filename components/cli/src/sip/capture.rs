@@ -1,30 +1,41 @@
 //! Messages as a capture file that Wireshark and sngrep read: every message as a UDP datagram, whatever carried it.
+//!
+//! The file is a classic pcap file (draft-ietf-opsawg-pcap): a head, then each packet behind its time and length, least significant
+//! byte first.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::Context;
 use etherparse::PacketBuilder;
-use pcap_file::DataLink;
-use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 
 use super::message::SipMessage;
 
 /// Longest message a datagram can hold, less its headers.
 const LONGEST: usize = 65_000;
+/// Of the file, with times in microseconds.
+const MAGIC: u32 = 0xa1b2_c3d4;
+/// Packets begin with their IP header, of either version.
+const LINK_RAW: u32 = 101;
 
 /// The file's bytes.
 pub(super) fn capture(messages: &[SipMessage]) -> anyhow::Result<Vec<u8>> {
-    let header = PcapHeader { datalink: DataLink::RAW, ..PcapHeader::default() };
-    let mut writer = PcapWriter::with_header(Vec::new(), header).context("beginning the file")?;
+    let mut file = Vec::new();
+    // Version 2.4; the zone and the accuracy of times are not said; no packet is longer than 65,535 bytes.
+    for word in [MAGIC, 4 << 16 | 2, 0, 0, 65_535, LINK_RAW] {
+        file.extend_from_slice(&word.to_le_bytes());
+    }
     for message in messages {
         let packet = packet(message)?;
         let length = u32::try_from(packet.len()).context("a message is too long")?;
-        let at = Duration::from_millis(message.at_ms);
-        writer.write_packet(&PcapPacket::new_owned(at, length, packet)).context("writing a message")?;
+        let seconds = u32::try_from(message.at_ms / 1_000).context("a time is beyond what the file can say")?;
+        let micros = u32::try_from(message.at_ms % 1_000 * 1_000).unwrap_or_default();
+        for word in [seconds, micros, length, length] {
+            file.extend_from_slice(&word.to_le_bytes());
+        }
+        file.extend_from_slice(&packet);
     }
-    Ok(writer.into_writer())
+    Ok(file)
 }
 
 fn packet(message: &SipMessage) -> anyhow::Result<Vec<u8>> {
@@ -59,7 +70,10 @@ fn as_v6(address: IpAddr) -> [u8; 16] {
 mod tests {
     use super::*;
     use etherparse::SlicedPacket;
-    use pcap_file::pcap::PcapReader;
+
+    fn word(bytes: &[u8], at: usize) -> u32 {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+    }
 
     #[test]
     fn what_is_written_is_read_as_datagrams_between_both() {
@@ -71,19 +85,23 @@ mod tests {
             peer: peer.parse().unwrap(),
             message: "OPTIONS sip:x SIP/2.0\r\n\r\n".to_owned(),
         };
-        let bytes = capture(&[message("192.0.2.1:5060", true), message("[2001:db8::1]:5060", false)]).unwrap();
-        let mut reader = PcapReader::new(&bytes[..]).unwrap();
-        assert_eq!(reader.header().datalink, DataLink::RAW);
+        let file = capture(&[message("192.0.2.1:5060", true), message("[2001:db8::1]:5060", false)]).unwrap();
+        assert_eq!(file[..8], [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0], "version 2.4, as libpcap writes it");
+        assert_eq!((word(&file, 16), word(&file, 20)), (65_535, LINK_RAW));
         let mut packets = Vec::new();
-        while let Some(packet) = reader.next_packet() {
-            packets.push(packet.unwrap().into_owned());
+        let mut at = 24;
+        while at < file.len() {
+            assert_eq!((word(&file, at), word(&file, at + 4)), (1_700_000_000, 123_000));
+            let length = word(&file, at + 8) as usize;
+            assert_eq!(word(&file, at + 12) as usize, length);
+            packets.push(&file[at + 16..at + 16 + length]);
+            at += 16 + length;
         }
-        assert_eq!(packets[0].timestamp.as_millis(), 1_700_000_000_123);
-        let sliced = SlicedPacket::from_ip(&packets[0].data).unwrap();
+        let sliced = SlicedPacket::from_ip(packets[0]).unwrap();
         let Some(etherparse::TransportSlice::Udp(udp)) = sliced.transport else { panic!("no UDP") };
         assert_eq!((udp.source_port(), udp.destination_port()), (8_089, 5_060));
         assert_eq!(udp.payload(), b"OPTIONS sip:x SIP/2.0\r\n\r\n");
-        assert!(matches!(SlicedPacket::from_ip(&packets[1].data).unwrap().net, Some(etherparse::NetSlice::Ipv6(_))));
+        assert!(matches!(SlicedPacket::from_ip(packets[1]).unwrap().net, Some(etherparse::NetSlice::Ipv6(_))));
         assert_eq!(packets.len(), 2);
     }
 }

@@ -43,7 +43,6 @@ pub struct Colleague {
     /// The name.
     pub name: String,
     /// What the colleague declares.
-    #[schema(inline)]
     pub status: StatusWord,
     /// What the colleague does.
     pub state: Occupation,
@@ -73,14 +72,27 @@ pub struct Directory {
     pub next_cursor: Option<String>,
 }
 
+/// A part of a name: 1 to 64 characters.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Search(String);
+
+impl TryFrom<String> for Search {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() || text.chars().count() > 64 { Err("must have 1 to 64 characters") } else { Ok(Self(text)) }
+    }
+}
+
 /// Which colleagues.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DirectoryFilter {
     /// Only those in whose name this is, in whatever case; 1 to 64 characters.
-    #[param(min_length = 1, max_length = 64)]
-    search: Option<String>,
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64)]
+    search: Option<Search>,
     /// Most colleagues of the answer, 1 to 500; 100 when left out.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
     limit: Option<answers::Limit>,
@@ -100,10 +112,7 @@ pub async fn get_directory(
     Query(filter): Query<DirectoryFilter>,
 ) -> Result<Json<Directory>, Problem> {
     let after = filter.cursor.as_deref().map(answers::id_cursor).transpose()?.map(AgentId);
-    let search = filter.search.map(|text| text.to_lowercase());
-    if search.as_ref().is_some_and(|text| text.is_empty() || text.chars().count() > 64) {
-        return Err(answers::unfit("search", "must have 1 to 64 characters"));
-    }
+    let search = filter.search.map(|search| search.0.to_lowercase());
     let limit = filter.limit.unwrap_or_default();
     let wanted = |agent: &AgentRecord| {
         search.as_ref().is_none_or(|text| agent.name.as_str().to_lowercase().contains(text.as_str()))
